@@ -1,0 +1,3 @@
+"""Tessera: the money engine of a creator platform."""
+
+__version__ = "0.1.0"

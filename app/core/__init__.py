@@ -1,0 +1,1 @@
+"""What all domains share: settings-driven plumbing, the database, errors, auth, paging, batching, logging."""
