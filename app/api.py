@@ -1,0 +1,14 @@
+"""The flat list of all routers. Each domain has one, with its full path below /api/v1."""
+
+from __future__ import annotations
+
+from litestar import Router
+
+from app.core.health import health_router, metrics_router
+from app.core.openapi import docs_router
+
+ROUTERS: list[Router] = [
+    health_router,
+    metrics_router,
+    docs_router,
+]
