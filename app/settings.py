@@ -92,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     metrics_token: str | None = None
+    scheduler_metrics_port: Port = 0
 
     # tokens and who may call
     token_secret: str | None = None

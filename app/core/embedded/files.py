@@ -51,11 +51,11 @@ class DataFolder:
         short = len(os.fsencode(inside / ".s.PGSQL.65535")) <= SOCKET_PATH_MAX
         if short and PLAIN_PATH.fullmatch(str(inside)):
             return inside
-        return Path("/tmp") / f"tessera-{self.tag}"  # noqa: S108 - checked for its owner and mode before use
+        return Path("/tmp") / f"tessera-{self.tag}"  # its owner and mode are checked before use
 
     def create(self, account: Account) -> None:
         """Make the folder, so that `account` may pass through it and nobody else may look inside."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with contextlib.suppress(PermissionError):
             self.path.chmod(0o711 if account.switches else 0o700)
         if not account.reaches(self.path):
@@ -130,3 +130,12 @@ class DataFolder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, which anybody may pass through whatever the umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(0o755 if folder != path else 0o711)

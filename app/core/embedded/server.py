@@ -219,7 +219,7 @@ class EmbeddedPostgres:
                 env=_environment(),
                 start_new_session=True,
                 umask=0o077,
-                preexec_fn=die_with_parent(signal.SIGINT),
+                preexec_fn=die_with_parent(signal.SIGINT),  # noqa: PLW1509 - one system call, no lock is taken
                 **account.process_options(),
             )
 

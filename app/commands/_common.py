@@ -1,0 +1,42 @@
+"""What the commands share: one connection for a short job, and how they talk."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+import click
+
+from app.core.connections import Access, located, running_database, target
+from app.settings import Settings, load_settings
+
+T = TypeVar("T")
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+def say(message: str) -> None:
+    """A remark for the person at the terminal. Results go to standard output, remarks do not."""
+    click.echo(click.style(message, dim=sys.stderr.isatty()), err=True)
+
+
+def command_settings() -> Settings:
+    """The settings of this run, with the data folder in its place."""
+    return located(load_settings(), say)
+
+
+def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], settings: Settings | None = None) -> T:
+    """The result of `work` on a connection; the embedded server is started for it if it does not run."""
+    found = settings or command_settings()
+
+    async def connected() -> T:
+        connection = await target(found, access).connect("tessera-cli")
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    with running_database(found, say):
+        return asyncio.run(connected())

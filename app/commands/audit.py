@@ -1,0 +1,36 @@
+"""`tessera audit`."""
+
+from __future__ import annotations
+
+import asyncpg
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.commands._common import Connection, with_connection
+
+
+@click.command()
+def command() -> None:
+    """Check every invariant of the ledger, and exit with 1 if one is broken.
+
+    The sum over all wallets of an asset is zero, each balance is its last entry, each wallet's entries have no gap,
+    each transfer has two entries that cancel out. Reads only; may run beside anything.
+
+    \b
+      tessera audit                    a row for each violation, nothing else
+      tessera audit && echo balanced
+    """
+
+    async def find(connection: Connection) -> list[asyncpg.Record]:
+        return await connection.fetch("SELECT * FROM api.audit_ledger()")
+
+    violations = with_connection("dba", find)
+    if not violations:
+        click.echo("The books balance: the auditor found nothing.")
+        return
+    table = Table(title=f"{len(violations)} broken invariants", *violations[0].keys(), show_lines=True)
+    for row in violations:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)
+    raise SystemExit(1)

@@ -1,0 +1,53 @@
+"""`tessera grant`."""
+
+from __future__ import annotations
+
+import uuid
+
+import asyncpg
+import click
+
+from app.commands._common import Connection, with_connection
+
+
+@click.command()
+@click.argument("email")
+@click.argument("amount", type=click.IntRange(min=1))
+@click.option("--reason", default="granted from the command line", show_default=True, help="Kept with the transfer.")
+@click.option("--key", help="Idempotency key: the same one twice grants once.  [default: a new one]")
+def command(email: str, amount: int, reason: str, key: str | None) -> None:
+    """Mint AMOUNT tokens into the wallet of the user with this EMAIL.
+
+    They come from the system wallet `issuance`, whose balance goes below zero by as much: the sum over all wallets
+    stays zero. The transfer records who asked, which is the database login here.
+
+    \b
+      tessera grant fan@example.com 500
+      tessera grant fan@example.com 500 --reason "lost in the outage" --key ticket-4711
+    """
+    used_key = key or f"cli-{uuid.uuid4()}"
+
+    async def grant(connection: Connection) -> asyncpg.Record:
+        user = await connection.fetchval(
+            "SELECT u.id FROM core.users AS u WHERE pg_catalog.lower(u.email) = pg_catalog.lower($1)", email
+        )
+        if user is None:
+            raise click.ClickException(f"there is no user {email}. They register first: POST /api/v1/auth/register")
+        row = await connection.fetchrow(
+            "SELECT * FROM api.grant_tokens(p_user => $1, p_amount => $2, p_reason => $3, p_key => $4)",
+            user,
+            amount,
+            reason,
+            used_key,
+        )
+        if row is None:
+            raise click.ClickException("the database returned nothing; nothing was granted")
+        return row
+
+    try:
+        row = with_connection("dba", grant)
+    except asyncpg.PostgresError as error:
+        raise click.ClickException(f"{error.message}: {getattr(error, 'hint', None) or error.detail or ''}") from error
+    click.echo(f"Granted {amount} tokens to {email} (key {used_key}).")
+    for name, value in row.items():
+        click.echo(f"  {name}: {value}")

@@ -1,0 +1,40 @@
+"""`tessera migrate`."""
+
+from __future__ import annotations
+
+import click
+
+from app.commands._common import Connection, command_settings, with_connection
+from app.core import migrations
+
+
+@click.command()
+@click.option("--status", is_flag=True, help="List what is pending and change nothing. Exits with 1 if anything is.")
+@click.option("--print-sql", is_flag=True, help="Print one script for psql and change nothing.")
+def command(status: bool, print_sql: bool) -> None:
+    """Bring the database up to date: migrations in order, then every changed function.
+
+    Safe to run at any time and by many processes at once; `tessera up` does it by itself. On DATABASE_URL it logs in
+    as TESSERA_MIGRATE_URL if that is set.
+
+    \b
+      tessera migrate                                apply what is pending
+      tessera migrate --status                       what would be applied
+      tessera migrate --print-sql | psql "$URL"      let a DBA apply it with psql
+    """
+    settings = command_settings()
+    if print_sql:
+        click.echo(migrations.render_script(role_prefix=settings.role_prefix))
+        return
+
+    async def show(connection: Connection) -> list[str]:
+        return await migrations.pending(connection, role_prefix=settings.role_prefix)
+
+    async def apply(connection: Connection) -> migrations.MigrationReport:
+        return await migrations.migrate(connection, role_prefix=settings.role_prefix)
+
+    if status:
+        waiting = with_connection("migrate", show, settings)
+        click.echo("\n".join(waiting) if waiting else "Nothing is pending.")
+        raise SystemExit(1 if waiting else 0)
+    click.echo(with_connection("migrate", apply, settings).summary())

@@ -1,0 +1,49 @@
+"""What the embedded server needs beside migrations: the database, and passwords for its logins.
+
+On a server of somebody else's (`DATABASE_URL`) that is the DBA's to do, and nothing here runs.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+
+from app.core.connections import DATABASE, local_dba
+from app.core.secrets import Secrets
+from app.settings import Settings
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+async def create_database(superuser_url: str) -> None:
+    """Make the database on a new cluster; does nothing when it is there."""
+    connection: Connection = await asyncpg.connect(superuser_url)
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", DATABASE):
+            await connection.execute(f'CREATE DATABASE "{DATABASE}"')
+    finally:
+        await connection.close()
+
+
+async def set_logins(connection: Connection, settings: Settings, secrets: Secrets) -> None:
+    """Give the service's roles their generated passwords, and make the local DBA's login. After migrating."""
+    prefix = settings.role_prefix
+    dba = local_dba(settings)
+    await connection.execute(
+        f"""
+        DO $$
+        BEGIN
+            CREATE ROLE "{dba}" LOGIN IN ROLE "{prefix}_dba";
+        EXCEPTION WHEN duplicate_object THEN
+            NULL;
+        END
+        $$
+        """
+    )
+    passwords = {
+        f"{prefix}_app": secrets.app_password,
+        f"{prefix}_scheduler": secrets.scheduler_password,
+        dba: secrets.dba_password,
+    }
+    for role, password in passwords.items():
+        # Generated from the alphabet of base64url, so there is nothing to quote.
+        await connection.execute(f"ALTER ROLE \"{role}\" LOGIN PASSWORD '{password}'")

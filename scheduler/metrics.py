@@ -1,0 +1,15 @@
+"""Metrics of the scheduler process (docs/operations.md lists them)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+JOB_RUNS = Counter("tessera_job_runs", "Runs of a job, by how they ended (done, failed, timeout).", ("job", "outcome"))
+JOB_ITEMS = Counter("tessera_job_items", "Things a job has done.", ("job",))
+JOB_SECONDS = Histogram(
+    "tessera_job_seconds", "How long a run of a job took.", ("job",), buckets=(0.01, 0.1, 1, 10, 60, 600)
+)
+JOB_LAST_SUCCESS = Gauge("tessera_job_last_success_timestamp_seconds", "When a job last succeeded.", ("job",))
+LEDGER_VIOLATIONS = Gauge(
+    "tessera_ledger_violations", "Broken invariants that the last audit found. Alert when it is not 0."
+)

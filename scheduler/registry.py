@@ -1,0 +1,68 @@
+"""The jobs there are. A module in scheduler/jobs declares one with `@job(...)`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+import scheduler.jobs
+from app.settings import Settings
+
+Record = asyncpg.Record
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a job works with: connections with the rights of `tessera_scheduler`, and the settings."""
+
+    pool: asyncpg.Pool[Record]
+    settings: Settings
+
+
+JobFunction = Callable[[JobContext], Awaitable[int]]
+"""Does what is due and returns how many things it did. Raises when it could not."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One periodic job. It is cancelled, and counts as failed, after `timeout_seconds`."""
+
+    name: str
+    every_seconds: float
+    first_after_seconds: float
+    timeout_seconds: float
+    run: JobFunction
+
+    @property
+    def summary(self) -> str:
+        """First line of the job's docstring."""
+        return (self.run.__doc__ or "").strip().partition("\n")[0]
+
+
+_jobs: dict[str, Job] = {}
+
+
+def job(
+    name: str, *, every_seconds: float, timeout_seconds: float, first_after_seconds: float | None = None
+) -> Callable[[JobFunction], JobFunction]:
+    """Register a coroutine function as a job; it first runs after one interval unless told otherwise."""
+
+    def register(function: JobFunction) -> JobFunction:
+        if name in _jobs:
+            raise ValueError(f"two jobs are named {name}")
+        first = every_seconds if first_after_seconds is None else first_after_seconds
+        _jobs[name] = Job(name, every_seconds, first, timeout_seconds, function)
+        return function
+
+    return register
+
+
+def all_jobs() -> tuple[Job, ...]:
+    """Every job declared in scheduler/jobs, by name."""
+    for module in pkgutil.iter_modules(scheduler.jobs.__path__):
+        importlib.import_module(f"scheduler.jobs.{module.name}")
+    return tuple(_jobs[name] for name in sorted(_jobs))
