@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import structlog
@@ -127,9 +127,9 @@ async def run_forever(settings: Settings, jobs: tuple[Job, ...] | None = None) -
 def tick(runner: Runner, jobs: tuple[Job, ...]) -> AsyncIOScheduler:
     """A started scheduler that calls the runner for each job at its interval."""
     ticks = AsyncIOScheduler(
-        timezone=timezone.utc, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     for job in jobs:
         ticks.add_job(
             runner.run,

@@ -29,7 +29,7 @@ def command() -> None:
     if not violations:
         click.echo("The books balance: the auditor found nothing.")
         return
-    table = Table(title=f"{len(violations)} broken invariants", *violations[0].keys(), show_lines=True)
+    table = Table(*violations[0].keys(), title=f"{len(violations)} broken invariants", show_lines=True)
     for row in violations:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     Console().print(table)
