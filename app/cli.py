@@ -10,11 +10,13 @@ import click
 
 import app.commands
 from app import __version__
+from app.core.durability import NotDurableError
 from app.core.embedded import EmbeddedError
+from app.core.migrations import MigrationError
 from app.core.secrets import SecretsError
 from app.settings import SettingsError
 
-EXPECTED_ERRORS = (SettingsError, EmbeddedError, SecretsError)
+EXPECTED_ERRORS = (SettingsError, EmbeddedError, SecretsError, MigrationError, NotDurableError)
 """Their messages say what to do, so they are shown without a traceback."""
 
 
@@ -77,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="tessera")

@@ -40,3 +40,10 @@ def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], 
 
     with running_database(found, say):
         return asyncio.run(connected())
+
+
+def database_failure(error: asyncpg.PostgresError) -> click.ClickException:
+    """An error of our SQL functions as a person reads it: its slug, its facts, what to do."""
+    detail, hint = (getattr(error, name, None) for name in ("detail", "hint"))
+    said = [part for part in (str(error.args[0] if error.args else error), detail, hint) if part and part != "{}"]
+    return click.ClickException(". ".join(part.rstrip(".") for part in said) + ".")

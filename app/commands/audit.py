@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncpg
 import click
 from rich.console import Console
 from rich.table import Table
 
-from app.commands._common import Connection, with_connection
+from app.commands import _queries
+from app.commands._common import with_connection
 
 
 @click.command()
@@ -22,10 +22,7 @@ def command() -> None:
       tessera audit && echo balanced
     """
 
-    async def find(connection: Connection) -> list[asyncpg.Record]:
-        return await connection.fetch("SELECT * FROM api.audit_ledger()")
-
-    violations = with_connection("dba", find)
+    violations = with_connection("dba", _queries.audit_ledger)
     if not violations:
         click.echo("The books balance: the auditor found nothing.")
         return

@@ -7,7 +7,8 @@ import uuid
 import asyncpg
 import click
 
-from app.commands._common import Connection, with_connection
+from app.commands import _queries
+from app.commands._common import Connection, database_failure, with_connection
 
 
 @click.command()
@@ -28,26 +29,15 @@ def command(email: str, amount: int, reason: str, key: str | None) -> None:
     used_key = key or f"cli-{uuid.uuid4()}"
 
     async def grant(connection: Connection) -> asyncpg.Record:
-        user = await connection.fetchval(
-            "SELECT u.id FROM core.users AS u WHERE pg_catalog.lower(u.email) = pg_catalog.lower($1)", email
-        )
+        user = await _queries.user_by_email(connection, email)
         if user is None:
             raise click.ClickException(f"there is no user {email}. They register first: POST /api/v1/auth/register")
-        row = await connection.fetchrow(
-            "SELECT * FROM api.grant_tokens(p_user => $1, p_amount => $2, p_reason => $3, p_key => $4)",
-            user,
-            amount,
-            reason,
-            used_key,
-        )
-        if row is None:
-            raise click.ClickException("the database returned nothing; nothing was granted")
-        return row
+        return await _queries.grant_tokens(connection, user, amount, reason, used_key)
 
     try:
         row = with_connection("dba", grant)
     except asyncpg.PostgresError as error:
-        raise click.ClickException(f"{error.message}: {getattr(error, 'hint', None) or error.detail or ''}") from error
+        raise database_failure(error) from error
     click.echo(f"Granted {amount} tokens to {email} (key {used_key}).")
     for name, value in row.items():
         click.echo(f"  {name}: {value}")

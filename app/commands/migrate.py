@@ -28,7 +28,7 @@ def command(status: bool, print_sql: bool) -> None:
         return
 
     async def show(connection: Connection) -> list[str]:
-        return await migrations.pending(connection, role_prefix=settings.role_prefix)
+        return pending_names(await migrations.pending(connection))
 
     async def apply(connection: Connection) -> migrations.MigrationReport:
         return await migrations.migrate(connection, role_prefix=settings.role_prefix)
@@ -37,4 +37,23 @@ def command(status: bool, print_sql: bool) -> None:
         waiting = with_connection("migrate", show, settings)
         click.echo("\n".join(waiting) if waiting else "Nothing is pending.")
         raise SystemExit(1 if waiting else 0)
-    click.echo(with_connection("migrate", apply, settings).summary())
+    click.echo(summary(with_connection("migrate", apply, settings)))
+
+
+def pending_names(waiting: migrations.Pending) -> list[str]:
+    """What is pending, a line each."""
+    names = [f"migration {migration.name}" for migration in waiting.migrations]
+    names += [f"function  {function.path}" for function in waiting.functions]
+    return names + [f"dropped   {path}" for path in waiting.removed]
+
+
+def summary(report: migrations.MigrationReport) -> str:
+    """One line on what a migration did."""
+    if not report.changed:
+        return "The database is up to date."
+    counts = (
+        (len(report.migrations), "migration"),
+        (len(report.functions), "function file"),
+        (len(report.dropped), "dropped function"),
+    )
+    return "Migrated: " + ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count) + "."

@@ -17,6 +17,7 @@ import msgspec
 
 from app import __version__
 from app.commands._common import command_settings, say
+from app.commands.migrate import summary
 from app.core import migrations
 from app.core.connections import start_embedded, target
 from app.core.embedded import EmbeddedError, EmbeddedPostgres
@@ -83,7 +84,7 @@ async def prepare(settings: Settings, server: EmbeddedPostgres | None) -> None:
     connection = await target(settings, "migrate").connect("tessera-migrate")
     try:
         report = await migrations.migrate(connection, role_prefix=settings.role_prefix)
-        say(report.summary())
+        say(summary(report))
         if server is not None:
             await set_logins(connection, settings, load_secrets(settings.data))
     finally:
@@ -150,7 +151,7 @@ def children(settings: Settings, with_scheduler: bool) -> list[Child]:
     }
     if sys.stdout.isatty() and "TESSERA_LOG_FORMAT" not in os.environ:
         environment["TESSERA_LOG_FORMAT"] = "console"
-    tessera = [sys.executable, "-m", "app.cli"]
+    tessera = [sys.executable, "-P", "-m", "app.cli"]
 
     async def answers() -> bool:
         try:

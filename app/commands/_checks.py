@@ -1,0 +1,134 @@
+"""What `tessera doctor` checks in the settings and in the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+import asyncpg
+import msgspec
+
+from app.commands.migrate import pending_names
+from app.core import migrations
+from app.core.durability import durability_faults
+from app.core.embedded.install import SUPPORTED_MAJORS
+from app.settings import Settings, secret_weakness, setting_names, unknown_settings
+
+Level = Literal["ok", "warning", "failure"]
+Connection = asyncpg.Connection[asyncpg.Record]
+
+MAX_CLOCK_SKEW_SECONDS = 5.0
+SHOWN_PENDING = 5
+RESERVED_CONNECTIONS = 10
+"""Connections left for the scheduler, the migrator and people."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at, and what to do about it if it is not as it should be."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """What the settings say, and names that are none."""
+    given = [name for name in setting_names() if environ.get(name)]
+    where = f"{settings.env}; {', '.join(given) or 'nothing'} set in the environment"
+    findings = [Finding("ok", "settings", where)]
+    for name, nearest in unknown_settings(environ).items():
+        meant = f"; did you mean {nearest}?" if nearest else ""
+        findings.append(Finding("warning", name, f"is no setting{meant} (docs/settings.md lists all)"))
+    exposed = settings.host not in ("127.0.0.1", "::1", "localhost")
+    if exposed and not settings.production:
+        text = f"development listens on {settings.host}, where others reach it; set TESSERA_ENV=production"
+        findings.append(Finding("warning", "TESSERA_HOST", text))
+    weakness = secret_weakness(settings.token_secret) if settings.token_secret else None
+    if weakness:
+        findings.append(Finding("warning", "TESSERA_TOKEN_SECRET", f"{weakness}; production would refuse it"))
+    return findings
+
+
+async def check_database(connection: Connection, settings: Settings) -> list[Finding]:
+    """Version, durability, roles, migrations, clock and connections of the database."""
+    findings = [_version(connection)]
+    faults = await durability_faults(connection)
+    level: Level = "failure" if settings.production else "warning"
+    findings += [Finding(level, "durability", fault) for fault in faults]
+    if not faults:
+        findings.append(Finding("ok", "durability", "fsync, full_page_writes and synchronous_commit are on"))
+    findings.append(await _checksums(connection))
+    findings.append(await _encoding(connection))
+    findings.append(await _migrations(connection))
+    findings.append(await _roles(connection, settings))
+    findings.append(await _clock(connection))
+    findings.append(await _connections(connection, settings))
+    return findings
+
+
+def _version(connection: Connection) -> Finding:
+    found = connection.get_server_version()
+    supported = f"{SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]}"
+    if found.major in SUPPORTED_MAJORS:
+        return Finding("ok", "PostgreSQL", f"{found.major}.{found.minor}")
+    return Finding("failure", "PostgreSQL", f"{found.major}.{found.minor}; Tessera runs on {supported}")
+
+
+async def _checksums(connection: Connection) -> Finding:
+    if await connection.fetchval("SELECT current_setting('data_checksums')") == "on":
+        return Finding("ok", "checksums", "on")
+    return Finding("warning", "checksums", "off: damage on disk would go unseen (pg_checksums --enable, while stopped)")
+
+
+async def _encoding(connection: Connection) -> Finding:
+    encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
+    return Finding("ok" if encoding == "UTF8" else "failure", "encoding", f"{encoding}" + ("" if encoding == "UTF8" else "; make the database with ENCODING 'UTF8'"))
+
+
+async def _migrations(connection: Connection) -> Finding:
+    try:
+        waiting = pending_names(await migrations.pending(connection))
+    except migrations.MigrationError as error:
+        return Finding("failure", "migrations", str(error))
+    if not waiting:
+        return Finding("ok", "migrations", "nothing is pending")
+    shown = ", ".join(" ".join(name.split()) for name in waiting[:SHOWN_PENDING])
+    more = f" and {len(waiting) - SHOWN_PENDING} more" if len(waiting) > SHOWN_PENDING else ""
+    return Finding("failure", "migrations", f"pending: {shown}{more}; run ./run migrate")
+
+
+async def _roles(connection: Connection, settings: Settings) -> Finding:
+    names = [f"{settings.role_prefix}_{part}" for part in ("owner", "ledger", "app", "scheduler", "dba", "readonly")]
+    rows = await connection.fetch(
+        "SELECT r.rolname, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY ($1::text [])", names
+    )
+    missing = sorted(set(names) - {row["rolname"] for row in rows})
+    if missing:
+        return Finding("failure", "roles", f"missing: {', '.join(missing)}; run ./run migrate")
+    mighty = [row["rolname"] for row in rows if row["rolsuper"]]
+    if mighty:
+        return Finding("failure", "roles", f"{', '.join(mighty)} must not be superuser: ALTER ROLE … NOSUPERUSER")
+    app = f"{settings.role_prefix}_app"
+    if not await connection.fetchval("SELECT pg_has_role(current_user, $1, 'MEMBER')", app):
+        login = await connection.fetchval("SELECT current_user")
+        return Finding("warning", "roles", f"{login} may not become {app}: GRANT {app} TO {login}, or log in as {app}")
+    return Finding("ok", "roles", ", ".join(names))
+
+
+async def _clock(connection: Connection) -> Finding:
+    asked = time.time()
+    theirs = float(await connection.fetchval("SELECT extract(EPOCH FROM clock_timestamp())::double precision"))
+    skew = theirs - (asked + time.time()) / 2
+    if abs(skew) <= MAX_CLOCK_SKEW_SECONDS:
+        return Finding("ok", "clock", f"within {MAX_CLOCK_SKEW_SECONDS:g} s of the database's")
+    return Finding("warning", "clock", f"is {-skew:+.0f} s off the database's; tokens may be refused: set up NTP on both")
+
+
+async def _connections(connection: Connection, settings: Settings) -> Finding:
+    limit = int(await connection.fetchval("SELECT current_setting('max_connections')"))
+    wanted = settings.workers * settings.pool_max + RESERVED_CONNECTIONS
+    text = f"{wanted} of {limit} may be used by this configuration"
+    if wanted <= limit:
+        return Finding("ok", "connections", text)
+    return Finding("failure", "connections", f"{text}; lower TESSERA_POOL_MAX or TESSERA_WORKERS, or raise max_connections")

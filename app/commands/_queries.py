@@ -1,0 +1,61 @@
+"""The SQL of the command line: one typed function per statement."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+async def audit_ledger(connection: Connection) -> list[asyncpg.Record]:
+    """Broken invariants of the ledger, none when the books balance."""
+    return await connection.fetch("SELECT * FROM api.audit_ledger()")
+
+
+async def user_by_email(connection: Connection, email: str) -> UUID | None:
+    """Id of the user with this address, however it is written."""
+    found: UUID | None = await connection.fetchval("SELECT u.id FROM core.users AS u WHERE lower(u.email) = lower($1)", email)
+    return found
+
+
+async def grant_tokens(connection: Connection, user: UUID, amount: int, reason: str, key: str) -> asyncpg.Record:
+    """Mint tokens for a user; the same key grants once."""
+    row = await connection.fetchrow(
+        "SELECT * FROM api.grant_tokens(p_user => $1, p_amount => $2, p_reason => $3, p_key => $4)",
+        user,
+        amount,
+        reason,
+        key,
+    )
+    assert row is not None
+    return row
+
+
+async def register_user(connection: Connection, email: str, username: str, password_hash: str) -> UUID:
+    """Make an account; raises the errors of `api.register_user`."""
+    user: UUID = await connection.fetchval(
+        "SELECT r.user_id FROM api.register_user($1, $2, NULL, $3) AS r", email, username, password_hash
+    )
+    return user
+
+
+async def make_admin(connection: Connection, user: UUID) -> bool:
+    """Give a user the role `admin`, noted in the audit log. False when they had it."""
+    changed = await connection.fetchval(
+        """
+        UPDATE core.users AS u
+        SET roles = array_append(u.roles, 'admin'), token_epoch = u.token_epoch + 1, updated_at = now()
+        WHERE u.id = $1 AND NOT 'admin' = ANY (u.roles)
+        RETURNING TRUE
+        """,
+        user,
+    )
+    if changed:
+        await connection.execute(
+            "INSERT INTO core.audit_log (action, subject_id, details) VALUES ('roles.changed', $1, $2::jsonb)",
+            user,
+            '{"added": ["admin"], "by": "tessera create-admin"}',
+        )
+    return bool(changed)
