@@ -15,6 +15,16 @@ COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole nu
 COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
 COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
 
+-- Domains rather than CHECKs on the hot tables: a table's CHECKs are parsed again for each statement that writes it,
+-- a domain's once a session (docs/performance.md).
+CREATE DOMAIN core.positive_amount AS bigint CHECK (value > 0);
+CREATE DOMAIN core.entry_amount AS bigint CHECK (value <> 0);
+CREATE DOMAIN core.entry_seq AS bigint CHECK (value > 0);
+CREATE DOMAIN core.wallet_purpose AS text CHECK (value ~ '^[a-z][a-z0-9_]{1,31}$');
+CREATE DOMAIN core.wallet_status AS text CHECK (value IN ('active', 'frozen', 'closed'));
+CREATE DOMAIN core.idempotency_key AS text CHECK (octet_length(value) BETWEEN 1 AND 255);
+CREATE DOMAIN core.request_hash AS bytea CHECK (octet_length(value) = 16);
+
 CREATE TABLE core.wallets (
     id uuid PRIMARY KEY DEFAULT core.uuid7(),
     owner_id uuid,
@@ -28,8 +38,8 @@ CREATE TABLE core.wallets (
     created_at timestamptz NOT NULL DEFAULT now(),
     shard smallint NOT NULL DEFAULT 0,
     asset text NOT NULL REFERENCES core.assets (code),
-    purpose text NOT NULL DEFAULT 'user' CHECK (purpose ~ '^[a-z][a-z0-9_]{1,31}$'),
-    status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'frozen', 'closed')),
+    purpose core.wallet_purpose NOT NULL DEFAULT 'user',
+    status core.wallet_status NOT NULL DEFAULT 'active',
     CONSTRAINT wallets_floor CHECK (held >= 0 AND balance - held >= minimum),
     CONSTRAINT wallets_system_has_no_owner CHECK ((owner_id IS NULL) = (purpose <> 'user'))
 ) WITH (fillfactor = 50);
@@ -51,18 +61,16 @@ CREATE TABLE core.transfers (
     id uuid PRIMARY KEY,
     from_wallet_id uuid NOT NULL,
     to_wallet_id uuid NOT NULL,
-    amount bigint NOT NULL CHECK (amount > 0),
-    from_seq bigint NOT NULL,
-    to_seq bigint NOT NULL,
+    amount core.positive_amount NOT NULL,
+    from_seq core.entry_seq NOT NULL,
+    to_seq core.entry_seq NOT NULL,
     created_at timestamptz NOT NULL,
     actor_id uuid,
     asset text NOT NULL,
     kind text NOT NULL,
     db_user text,
     reference text,
-    metadata jsonb,
-    CONSTRAINT transfers_two_wallets CHECK (from_wallet_id <> to_wallet_id),
-    CONSTRAINT transfers_has_actor CHECK (actor_id IS NOT NULL OR db_user IS NOT NULL)
+    metadata jsonb
 );
 COMMENT ON TABLE core.transfers IS 'One movement of an amount between two wallets of one asset. Append-only.';
 COMMENT ON COLUMN core.transfers.from_seq IS 'seq of the debit in entries (from_wallet_id, from_seq).';
@@ -74,9 +82,9 @@ COMMENT ON COLUMN core.transfers.reference IS 'What it belongs to, in the caller
 
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
-    seq bigint NOT NULL CHECK (seq > 0),
+    seq core.entry_seq NOT NULL,
     transfer_id uuid NOT NULL,
-    amount bigint NOT NULL CHECK (amount <> 0),
+    amount core.entry_amount NOT NULL,
     balance bigint NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT entries_pkey PRIMARY KEY (wallet_id, seq)
@@ -88,10 +96,10 @@ COMMENT ON COLUMN core.entries.created_at IS 'Never earlier than that of the ent
 
 CREATE TABLE core.idempotency_keys (
     actor_id uuid NOT NULL,
-    key text NOT NULL CHECK (octet_length(key) BETWEEN 1 AND 255),
+    key core.idempotency_key NOT NULL,
     transfer_id uuid,
     created_at timestamptz NOT NULL,
-    request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 16),
+    request_hash core.request_hash NOT NULL,
     result jsonb,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key)
 );
@@ -153,6 +161,8 @@ CREATE TYPE core.transfer_result AS (
     transfer_id uuid,
     from_balance bigint,
     to_balance bigint,
+    from_owner_id uuid,
+    to_owner_id uuid,
     created_at timestamptz,
     replayed boolean,
     error_code text,
@@ -161,17 +171,118 @@ CREATE TYPE core.transfer_result AS (
 );
 COMMENT ON TYPE core.transfer_result IS 'What became of one request: a transfer (new, or the one its key stands for), or an error and nothing written.';
 
+CREATE TYPE core.refusal AS (
+    error_code text,
+    error text,
+    detail jsonb
+);
+COMMENT ON TYPE core.refusal IS 'Why a request is refused: TSnnn, its slug, and facts.';
+
 CREATE TYPE core.locked_wallets AS (
     ids uuid [],
     owner_ids uuid [],
     balances bigint [],
     floors bigint [],
+    earned bigint [],
     versions bigint [],
     assets text [],
     statuses text [],
     last_entry_at timestamptz
 );
-COMMENT ON TYPE core.locked_wallets IS 'The wallets that core._lock_wallets locked, in id order, column by column; floors = minimum + held; last_entry_at is the latest of all.';
+COMMENT ON TYPE core.locked_wallets IS 'The wallets that core._lock_wallets locked, in id order, column by column; floors = minimum + held, earned = lifetime_earned; last_entry_at is the latest of all.';
+
+-- Types and views of the contract
+
+CREATE TYPE api.transfer_request AS (
+    from_wallet_id uuid,
+    to_wallet_id uuid,
+    to_user_id uuid,
+    amount bigint,
+    asset text,
+    kind text,
+    idempotency_key text,
+    reference text,
+    actor_id uuid,
+    metadata jsonb
+);
+COMMENT ON TYPE api.transfer_request IS 'One transfer asked of api.transfer_batch. from_wallet_id NULL: the actor''s wallet of the asset. to_wallet_id NULL: to_user_id''s wallet. amount in minor units of the asset. kind and asset NULL: transfer, TOKEN.';
+
+CREATE TYPE api.transfer_outcome AS (
+    ord integer,
+    transfer_id uuid,
+    from_wallet_id uuid,
+    to_wallet_id uuid,
+    amount bigint,
+    asset text,
+    from_balance bigint,
+    to_balance bigint,
+    created_at timestamptz,
+    replayed boolean,
+    error_code text,
+    error text,
+    detail jsonb
+);
+COMMENT ON TYPE api.transfer_outcome IS 'What became of the request at position ord: a transfer and both balances after it, or error_code (TSnnn), its slug in error, and facts in detail, and nothing written. replayed: the key had done this before, and this is what it did.';
+
+CREATE VIEW api.wallets AS
+SELECT
+    w.id AS wallet_id,
+    w.owner_id,
+    w.purpose::text AS purpose,
+    w.shard,
+    w.asset,
+    a.scale,
+    w.balance,
+    w.held,
+    w.minimum,
+    w.balance - w.held - w.minimum AS spendable,
+    w.lifetime_earned,
+    w.lifetime_spent,
+    w.version,
+    w.status::text AS status,
+    w.created_at
+FROM core.wallets AS w
+INNER JOIN core.assets AS a ON a.code = w.asset;
+COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum.';
+
+CREATE VIEW api.transfers AS
+SELECT
+    t.id AS transfer_id,
+    t.from_wallet_id,
+    t.to_wallet_id,
+    t.amount::bigint AS amount,
+    t.asset,
+    t.kind,
+    t.reference,
+    t.actor_id,
+    t.db_user,
+    t.metadata,
+    t.created_at
+FROM core.transfers AS t;
+COMMENT ON VIEW api.transfers IS 'Every movement there ever was, one row each.';
+
+CREATE VIEW api.entries AS
+SELECT
+    e.wallet_id,
+    e.seq::bigint AS seq,
+    e.transfer_id,
+    e.amount::bigint AS amount,
+    e.balance,
+    e.created_at
+FROM core.entries AS e;
+COMMENT ON VIEW api.entries IS 'Two rows a transfer: signed amount and the wallet''s balance after it; seq is 1, 2, 3… in each wallet.';
+
+CREATE VIEW api.rates AS
+SELECT
+    r.name,
+    r.asset,
+    r.value,
+    r.unit,
+    r.valid_from,
+    r.valid_to,
+    r.note
+FROM core.rates AS r;
+COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
 
 -- Privileges
 

@@ -1,0 +1,8 @@
+-- _database_actor: the namespace of idempotency keys of a caller who names no user: one per database login.
+CREATE OR REPLACE FUNCTION core._database_actor() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN encode(substring(sha256(convert_to('database:' || session_user, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid;
+
+COMMENT ON FUNCTION core._database_actor() IS
+'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';

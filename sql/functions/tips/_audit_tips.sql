@@ -1,0 +1,33 @@
+-- _audit_tips: the invariants that tie tips to the ledger.
+-- Locks    nothing
+-- Decides  nothing
+-- Writes   nothing
+-- Errors   none
+CREATE OR REPLACE FUNCTION core._audit_tips() RETURNS TABLE (rule text, subject text, detail jsonb)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        'tip_has_transfer', 'tip ' || t.id::text,
+        jsonb_build_object('amount', t.amount, 'platform_fee', t.platform_fee, 'moved', m.amount, 'kind', m.kind)
+    FROM core.tips AS t
+    LEFT JOIN core.transfers AS m ON m.id = t.id
+    LEFT JOIN core.wallets AS f ON f.id = m.from_wallet_id
+    LEFT JOIN core.wallets AS o ON o.id = m.to_wallet_id
+    WHERE
+        m.id IS NULL OR f.owner_id IS DISTINCT FROM t.sender_id
+        OR m.amount <> CASE m.kind WHEN 'tip' THEN t.amount - t.platform_fee ELSE t.platform_fee END
+        OR (m.kind = 'tip' AND o.owner_id IS DISTINCT FROM t.creator_id)
+        OR m.kind NOT IN ('tip', 'fee') OR t.platform_fee < 0 OR t.platform_fee > t.amount
+    UNION ALL
+    SELECT 'tip_transfer_has_tip', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount)
+    FROM core.transfers AS m
+    LEFT JOIN core.tips AS t ON t.id = m.id
+    WHERE m.kind = 'tip' AND t.id IS NULL
+    UNION ALL
+    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips', t.fees, 'transfers', m.fees)
+    FROM (SELECT coalesce(sum(platform_fee), 0) AS fees FROM core.tips) AS t
+    CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
+    WHERE t.fees <> m.fees
+$$;
+
+COMMENT ON FUNCTION core._audit_tips() IS 'Broken invariants between tips and their transfers, as api.audit_ledger() returns them.';

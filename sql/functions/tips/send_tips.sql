@@ -1,0 +1,112 @@
+-- send_tips: tip creators, many tips in one go; each succeeds or is refused alone.
+-- Locks    the wallets of senders and creators, and the revenue shards if there is a fee, in id order
+-- Decides  sender, creator, message, context; the fee by the rate platform_fee; then as core._post_transfers
+-- Writes   wallets, transfers (tip, fee), entries, idempotency_keys, tips, outbox 'tip.sent'
+-- Errors   TS107 BATCH_TOO_LARGE, TS801 CONFIGURATION_ERROR (raised); per tip, in its outcome: TS101 INVALID_REQUEST,
+--          TS102 INVALID_AMOUNT, TS104 SELF_TRANSFER, TS106 IDEMPOTENCY_KEY_INVALID, TS108 MESSAGE_TOO_LONG,
+--          TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS212 CREATOR_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
+--          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
+CREATE OR REPLACE FUNCTION api.send_tips(p_tips api.tip_request []) RETURNS SETOF api.tip_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    v_fee_bps CONSTANT numeric := core._rate('platform_fee', c_asset);
+    v_requests core.transfer_request[];
+    v_refusals core.refusal[];
+    v_fees bigint[];
+    v_leads boolean[];
+    v_results core.transfer_result[];
+BEGIN
+    SELECT
+        array_agg(ROW(
+            t.sender_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, NULL, t.sender_id,
+            CASE WHEN l.lead THEN t.idempotency_key END,
+            CASE WHEN l.lead AND t.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'tip'::text, t.sender_id, t.creator_id, t.amount, t.message, t.stream_id, t.call_id
+            ))) FROM 1 FOR 16) END,
+            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL
+        )::core.transfer_request),
+        array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
+        array_agg(t.fee) FILTER (WHERE l.lead),
+        array_agg(l.lead)
+    INTO v_requests, v_refusals, v_fees, v_leads
+    FROM (
+        SELECT
+            r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
+            ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
+            s.status AS sender_status,
+            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
+            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
+            CASE WHEN v_fee_bps > 0 THEN coalesce(floor(r.amount * v_fee_bps / 10000)::bigint, 0) ELSE 0 END AS fee
+        FROM unnest(p_tips) WITH ORDINALITY
+            AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
+        LEFT JOIN core.users AS s ON s.id = r.sender_id
+        LEFT JOIN core.users AS c ON c.id = r.creator_id
+        LEFT JOIN core.wallets AS sw ON sw.owner_id = r.sender_id AND sw.asset = c_asset
+        LEFT JOIN core.wallets AS cw ON cw.owner_id = r.creator_id AND cw.asset = c_asset
+    ) AS t
+    CROSS JOIN LATERAL (
+        SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead
+        WHERE t.fee = 0 OR t.fee < t.amount
+        UNION ALL
+        SELECT core._system_wallet('revenue', c_asset, t.sender_id), t.fee, 'fee', t.fee = t.amount
+        WHERE t.fee > 0
+    ) AS l;
+
+    v_results := core._post_transfers(v_requests, v_refusals);
+    IF cardinality(v_results) > cardinality(p_tips) THEN
+        SELECT array_agg(r.result) INTO v_results
+        FROM (SELECT v_results[g.i] AS result FROM generate_subscripts(v_results, 1) AS g (i) WHERE v_leads[g.i]) AS r;
+    END IF;
+
+    INSERT INTO core.tips (id, sender_id, creator_id, amount, platform_fee, created_at, stream_id, call_id, message)
+    SELECT o.transfer_id, o.sender_id, o.creator_id, o.amount, o.fee, o.created_at, o.stream_id, o.call_id, o.message
+    FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, fee,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+    )
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'tip.sent',
+        array_remove(ARRAY['creator:' || o.creator_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text], NULL),
+        jsonb_build_object(
+            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'creator_id', o.creator_id, 'amount', o.amount,
+            'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
+        )
+    FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+    )
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    RETURN QUERY
+    SELECT
+        f.ord::integer, f.transfer_id, f.amount, f.amount - f.fee, f.fee, f.from_balance - CASE WHEN f.fee < f.amount THEN f.fee ELSE 0 END,
+        f.created_at, f.replayed, f.error_code, f.error, f.detail
+    FROM (
+        SELECT
+            o.ord, o.transfer_id, o.from_balance, o.created_at, o.replayed, o.error_code, o.error, o.detail,
+            CASE WHEN o.error_code IS NULL THEN o.amount END AS amount,
+            CASE
+                WHEN o.replayed THEN (SELECT t.platform_fee FROM core.tips AS t WHERE t.id = o.transfer_id)
+                WHEN o.error_code IS NULL THEN o.fee
+            END AS fee
+        FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) WITH ORDINALITY AS o (
+            sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, fee,
+            transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+            ord
+        )
+    ) AS f;
+END;
+$$;
+
+COMMENT ON FUNCTION api.send_tips(api.tip_request []) IS
+'Tips creators, many tips in one commit, up to 2500; returns one outcome a tip, in order. The creator gets the amount less the rate platform_fee (rounded down to a whole token). A tip that cannot be done is refused alone (error_code, error, detail); repeating a key returns the tip it made the first time.';

@@ -1,0 +1,42 @@
+-- _guard_ledger: the ledger is written by its functions and by nobody else, not even by a superuser's slip.
+-- Locks    nothing
+-- Decides  nothing: its triggers fire only for what is refused
+-- Writes   nothing
+-- Errors   TS901 LEDGER_IMMUTABLE
+CREATE OR REPLACE FUNCTION core._guard_ledger() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS901', 'LEDGER_IMMUTABLE',
+        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
+        'Use the functions of schema api; a mistake is put right by a transfer the other way.'
+    );
+    RETURN NULL;
+END;
+$$;
+
+COMMENT ON FUNCTION core._guard_ledger() IS
+'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
+
+CREATE OR REPLACE TRIGGER wallets_guard_writes BEFORE INSERT OR UPDATE ON core.wallets
+FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER wallets_guard_history BEFORE DELETE OR TRUNCATE ON core.wallets
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers
+FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER transfers_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.transfers
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries
+FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER entries_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.entries
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER idempotency_keys_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.idempotency_keys
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER tips_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.tips
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

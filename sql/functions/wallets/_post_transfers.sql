@@ -1,0 +1,255 @@
+-- _post_transfers: move money. The only writer of wallets, transfers and entries.
+-- Locks    all wallets named in the requests, in id order (core._lock_wallets); callers have locked their domain rows
+-- Decides  after the locks: what a key already did; then each request in turn against balances as the ones before it
+--          left them. A request that breaks a rule is refused alone, or with the requests it is linked to. p_refusals
+--          (same positions, NULL = none) are the caller's own; p_payer_is_actor refuses to pay from another's wallet
+-- Writes   wallets, transfers, entries, idempotency_keys: one statement each
+-- Errors   TS107 BATCH_TOO_LARGE (raised); per request, returned: TS301 IDEMPOTENCY_KEY_REUSED, the caller's refusals,
+--          and those of core._explain_refusal
+CREATE OR REPLACE FUNCTION core._post_transfers(
+    p_requests core.transfer_request [],
+    p_refusals core.refusal [] DEFAULT NULL,
+    p_payer_is_actor boolean DEFAULT false
+) RETURNS core.transfer_result []
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    c_batch CONSTANT integer := 5000;
+    c_amount CONSTANT bigint := 1000000000000000;
+    c_balance CONSTANT bigint := 9000000000000000000;
+    v_count CONSTANT integer := coalesce(cardinality(p_requests), 0);
+    v_one core.transfer_request;
+    v_amounts bigint [];
+    v_assets text [];
+    v_actors uuid [];
+    v_links integer [];
+    v_ids uuid [];
+    v_slots integer [];
+    v_wallets core.locked_wallets;
+    v_owners uuid [];
+    v_wallet_assets text [];
+    v_statuses text [];
+    v_balances bigint [];
+    v_floors bigint [];
+    v_earned bigint [];
+    v_versions bigint [];
+    v_now timestamptz;
+    v_db_actor CONSTANT uuid := core._database_actor();
+    v_firsts integer [];
+    v_replays uuid [];
+    v_refusals core.refusal [] := p_refusals;
+    v_transfer_ids uuid [];
+    v_from_seqs bigint [];
+    v_to_seqs bigint [];
+    v_from_balances bigint [];
+    v_to_balances bigint [];
+    v_from integer;
+    v_to integer;
+    v_amount bigint;
+    v_link integer;
+    v_start integer;
+    v_results core.transfer_result [];
+BEGIN
+    IF v_count = 0 THEN
+        RETURN '{}';
+    ELSIF v_count > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', v_count, 'maximum', c_batch), 'Send less at once.');
+    END IF;
+
+    -- Columns of the requests, the wallets they name, and which of these each pays from and to (2i - 1, 2i).
+    IF v_count = 1 THEN
+        v_one := p_requests[1];
+        v_amounts[1] := v_one.amount;
+        v_assets[1] := v_one.asset;
+        v_actors[1] := v_one.actor_id;
+        v_transfer_ids[1] := core.uuid7();
+        v_ids := ARRAY[v_one.from_wallet_id, v_one.to_wallet_id];
+        v_slots := CASE
+            WHEN v_one.from_wallet_id < v_one.to_wallet_id THEN '{1,2}'
+            WHEN v_one.from_wallet_id > v_one.to_wallet_id THEN '{2,1}'
+        END;
+    ELSE
+        SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
+        INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
+        FROM unnest(p_requests) AS r;
+
+        WITH ranked AS MATERIALIZED (
+            SELECT s.slot, s.wallet_id, dense_rank() OVER (ORDER BY s.wallet_id) AS place
+            FROM (
+                SELECT row_number() OVER () * 2 - 1 AS slot, r.from_wallet_id AS wallet_id FROM unnest(p_requests) AS r
+                UNION ALL
+                SELECT row_number() OVER () * 2, r.to_wallet_id FROM unnest(p_requests) AS r
+            ) AS s
+        )
+        SELECT
+            (SELECT array_agg(DISTINCT r.wallet_id) FROM ranked AS r),
+            (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
+        INTO v_ids, v_slots;
+    END IF;
+
+    v_wallets := core._lock_wallets(v_ids);
+    IF v_slots IS NULL OR v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
+        v_slots := core._place_wallets(p_requests, v_wallets.ids);
+    END IF;
+    v_owners := v_wallets.owner_ids;
+    v_wallet_assets := v_wallets.assets;
+    v_statuses := v_wallets.statuses;
+    v_balances := v_wallets.balances;
+    v_floors := v_wallets.floors;
+    v_earned := v_wallets.earned;
+    v_versions := v_wallets.versions;
+    v_now := greatest(clock_timestamp(), v_wallets.last_entry_at);
+
+    -- What keys have done before these locks were ours, or do twice in this batch.
+    SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
+    FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
+
+    FOR v_i IN 1..v_count LOOP
+        v_from := v_slots[2 * v_i - 1];
+        v_to := v_slots[2 * v_i];
+        v_amount := v_amounts[v_i];
+        IF v_links[v_i] = v_link THEN
+            -- a further leg of the group that began at v_start: it shares what became of the first
+            IF v_replays[v_start] IS NOT NULL THEN
+                v_replays[v_i] := v_replays[v_start];
+                CONTINUE;
+            ELSIF (v_refusals[v_start]).error_code IS NOT NULL THEN
+                v_refusals[v_i] := v_refusals[v_start];
+                CONTINUE;
+            END IF;
+        ELSE
+            v_link := v_links[v_i];
+            v_start := v_i;
+        END IF;
+        IF v_firsts[v_i] IS NOT NULL AND v_from_seqs[v_firsts[v_i]] IS NOT NULL THEN
+            IF (p_requests[v_i]).request_hash = (p_requests[v_firsts[v_i]]).request_hash THEN
+                v_replays[v_i] := v_transfer_ids[v_firsts[v_i]];
+            ELSE
+                v_refusals[v_i] := core._key_reused((p_requests[v_i]).idempotency_key);
+            END IF;
+        END IF;
+        CONTINUE WHEN v_replays[v_i] IS NOT NULL;
+
+        IF v_amount > 0 AND v_amount <= c_amount AND v_from > 0 AND v_to > 0 AND v_from <> v_to
+            AND v_assets[v_i] = v_wallet_assets[v_from] AND v_assets[v_i] = v_wallet_assets[v_to]
+            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] = 'active'
+            AND (NOT p_payer_is_actor OR v_actors[v_i] IS NULL OR v_actors[v_i] = v_owners[v_from])
+            AND v_balances[v_from] - v_amount >= v_floors[v_from]
+            AND v_earned[v_to] <= c_balance - v_amount
+            AND v_balances[v_from] - v_amount >= v_earned[v_from] - c_balance
+            AND (v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL)
+        THEN
+            v_balances[v_from] := v_balances[v_from] - v_amount;
+            v_balances[v_to] := v_balances[v_to] + v_amount;
+            v_earned[v_to] := v_earned[v_to] + v_amount;
+            v_versions[v_from] := v_versions[v_from] + 1;
+            v_versions[v_to] := v_versions[v_to] + 1;
+            v_from_balances[v_i] := v_balances[v_from];
+            v_to_balances[v_i] := v_balances[v_to];
+            v_from_seqs[v_i] := v_versions[v_from];
+            v_to_seqs[v_i] := v_versions[v_to];
+        ELSE
+            IF v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL THEN
+                v_refusals[v_i] := core._explain_refusal(
+                    p_requests[v_i], v_wallets, v_from, v_to, v_balances[v_from] - v_floors[v_from], p_payer_is_actor
+                );
+            END IF;
+            -- take back the legs of this group that had passed
+            FOR v_j IN REVERSE v_i - 1..v_start LOOP
+                v_from := v_slots[2 * v_j - 1];
+                v_to := v_slots[2 * v_j];
+                v_balances[v_from] := v_balances[v_from] + v_amounts[v_j];
+                v_balances[v_to] := v_balances[v_to] - v_amounts[v_j];
+                v_earned[v_to] := v_earned[v_to] - v_amounts[v_j];
+                v_versions[v_from] := v_versions[v_from] - 1;
+                v_versions[v_to] := v_versions[v_to] - 1;
+                v_from_seqs[v_j] := NULL;
+                v_refusals[v_j] := v_refusals[v_i];
+            END LOOP;
+        END IF;
+    END LOOP;
+
+    IF v_from_seqs IS NOT NULL THEN
+        UPDATE core.wallets AS w
+        SET
+            balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
+            last_entry_at = v_now
+        FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
+        WHERE w.id = n.id AND w.version < n.version;
+    END IF;
+    IF v_count = 1 AND v_from_seqs IS NOT NULL THEN
+        INSERT INTO core.transfers (
+            id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
+            reference, metadata
+        )
+        VALUES (
+            v_transfer_ids[1], v_one.from_wallet_id, v_one.to_wallet_id, v_one.amount, v_from_seqs[1], v_to_seqs[1], v_now,
+            v_one.actor_id, v_one.asset, v_one.kind, CASE WHEN v_one.actor_id IS NULL THEN session_user END,
+            v_one.reference, v_one.metadata
+        );
+        INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
+        VALUES
+        (v_one.from_wallet_id, v_from_seqs[1], v_transfer_ids[1], - v_one.amount, v_from_balances[1], v_now),
+        (v_one.to_wallet_id, v_to_seqs[1], v_transfer_ids[1], v_one.amount, v_to_balances[1], v_now);
+        IF v_one.idempotency_key IS NOT NULL THEN
+            INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
+            VALUES (coalesce(v_one.actor_id, v_db_actor), v_one.idempotency_key, v_transfer_ids[1], v_now, v_one.request_hash);
+        END IF;
+    ELSIF v_from_seqs IS NOT NULL THEN
+        INSERT INTO core.transfers (
+            id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
+            reference, metadata
+        )
+        SELECT
+            r.id, r.from_wallet_id, r.to_wallet_id, r.amount, r.from_seq, r.to_seq, v_now, r.actor_id, r.asset, r.kind,
+            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata
+        FROM ROWS FROM (
+            unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_to_seqs)
+        ) AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+            metadata, id, from_seq, to_seq
+        )
+        WHERE r.from_seq IS NOT NULL;
+
+        INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
+        SELECT v_wallets.ids[e.place], e.seq, e.transfer_id, e.amount, e.balance, v_now
+        FROM (
+            SELECT v_slots[2 * d.ord - 1], d.seq, d.transfer_id, - d.amount, d.balance
+            FROM unnest(v_from_seqs, v_transfer_ids, v_amounts, v_from_balances) WITH ORDINALITY
+                AS d (seq, transfer_id, amount, balance, ord)
+            WHERE d.seq IS NOT NULL
+            UNION ALL
+            SELECT v_slots[2 * c.ord], c.to_seq, c.transfer_id, c.amount, c.balance
+            FROM unnest(v_from_seqs, v_to_seqs, v_transfer_ids, v_amounts, v_to_balances) WITH ORDINALITY
+                AS c (seq, to_seq, transfer_id, amount, balance, ord)
+            WHERE c.seq IS NOT NULL
+        ) AS e (place, seq, transfer_id, amount, balance);
+
+        INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
+        SELECT coalesce(r.actor_id, v_db_actor), r.idempotency_key, r.id, v_now, r.request_hash
+        FROM ROWS FROM (unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs)) AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+            metadata, id, from_seq
+        )
+        WHERE r.from_seq IS NOT NULL AND r.idempotency_key IS NOT NULL;
+    END IF;
+
+    SELECT array_agg(ROW(
+        CASE WHEN a.from_seq IS NOT NULL THEN a.transfer_id END, a.from_balance, a.to_balance,
+        v_owners[v_slots[2 * a.ord - 1]], v_owners[v_slots[2 * a.ord]],
+        CASE WHEN a.from_seq IS NOT NULL THEN v_now END, false, a.error_code, a.error, a.detail
+    )::core.transfer_result)
+    INTO v_results
+    FROM ROWS FROM (
+        unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_from_balances), unnest(v_to_balances), unnest(v_refusals)
+    ) WITH ORDINALITY AS a (transfer_id, from_seq, from_balance, to_balance, error_code, error, detail, ord)
+    WHERE a.ord <= v_count;
+    IF v_replays IS NOT NULL THEN
+        v_results := core._fill_replays(v_results, v_replays);
+    END IF;
+    RETURN v_results;
+END;
+$$;
+
+COMMENT ON FUNCTION core._post_transfers(core.transfer_request [], core.refusal [], boolean) IS
+'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. The only writer of wallets, transfers and entries.';

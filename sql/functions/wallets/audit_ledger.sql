@@ -1,0 +1,18 @@
+-- audit_ledger: every invariant of the books, checked on one snapshot.
+-- Locks    nothing
+-- Decides  nothing
+-- Writes   nothing
+-- Errors   none
+CREATE OR REPLACE FUNCTION api.audit_ledger() RETURNS TABLE (rule text, subject text, detail jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT w.rule, w.subject, w.detail FROM core._audit_wallets() AS w
+    UNION ALL
+    SELECT e.rule, e.subject, e.detail FROM core._audit_entries() AS e
+    UNION ALL
+    SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
+$$;
+
+COMMENT ON FUNCTION api.audit_ledger() IS
+'Checks the books and returns a row for each broken invariant: the rule, what broke it (wallet, transfer, entry, tip…), and the numbers. No rows: the books balance. Reads one snapshot, locks nothing, may run beside anything.';

@@ -1,0 +1,23 @@
+-- wallet_balances: what a user has.
+-- Locks    nothing
+-- Decides  nothing
+-- Writes   nothing
+-- Errors   none
+CREATE OR REPLACE FUNCTION api.wallet_balances(p_user uuid)
+RETURNS TABLE (
+    wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint,
+    lifetime_spent bigint, status text
+)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT
+        w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
+    FROM core.wallets AS w
+    INNER JOIN core.assets AS a ON a.code = w.asset
+    WHERE w.owner_id = p_user
+    ORDER BY w.asset
+$$;
+
+COMMENT ON FUNCTION api.wallet_balances(uuid) IS
+'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). spendable = balance - held - minimum. No rows for an unknown user.';
