@@ -1,0 +1,132 @@
+"""Fixtures for every test. See tests/support/postgres.py for the server behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from tests.support.application import running_client
+from tests.support.postgres import Clone, ServerInfo, discard, prepare, run_server, unique_name, violations
+
+Connect = Callable[..., Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+
+_run = ExitStack()
+"""What the process that started the server has to undo when the run ends."""
+_info: ServerInfo | None = None
+
+hypothesis_settings.register_profile(
+    "tessera",
+    deadline=None,  # a shared machine: time says nothing about right and wrong
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis_settings.load_profile("tessera")
+
+
+def _start() -> ServerInfo:
+    global _info
+    if _info is None:
+        _info = asyncio.run(prepare(_run.enter_context(run_server())))
+        _run.callback(asyncio.run, _ignore_errors(discard, _info))
+    return _info
+
+
+async def _ignore_errors(work: Callable[[ServerInfo], Awaitable[None]], info: ServerInfo) -> None:
+    with suppress(OSError, asyncpg.PostgresError):
+        await work(info)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With xdist: the controller starts the server, before its workers, and tells them where it is."""
+    node.workerinput["tessera_server"] = msgspec.to_builtins(_start())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server, in the process that started it."""
+    _run.close()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> ServerInfo:
+    """The run's server and the template on it."""
+    told = getattr(request.config, "workerinput", {}).get("tessera_server")
+    return msgspec.convert(told, ServerInfo) if told is not None else _start()
+
+
+@pytest_asyncio.fixture
+async def database(server: ServerInfo, request: pytest.FixtureRequest) -> AsyncIterator[Clone]:
+    """A database of this test's own. Afterwards the auditor goes over its books (but for `breaks_ledger` tests)."""
+    clone = Clone(server, unique_name("clone"))
+    await server.create(clone.name)
+    try:
+        yield clone
+        await clone.close()
+        if request.node.get_closest_marker("breaks_ledger") is None:
+            auditor = await clone.connect()
+            found = await violations(auditor)
+            await clone.close()
+            if found:
+                pytest.fail("the auditor found:\n" + "\n".join(found), pytrace=False)
+    finally:
+        await clone.close()
+        await server.drop(clone.name)
+
+
+@pytest_asyncio.fixture
+async def empty_database(server: ServerInfo) -> AsyncIterator[Clone]:
+    """A database with nothing in it: neither schemas nor tables."""
+    clone = Clone(server, unique_name("empty"))
+    await server.create(clone.name, template="template0")
+    try:
+        yield clone
+    finally:
+        await clone.close()
+        await server.drop(clone.name)
+
+
+@pytest.fixture
+def connect(database: Clone) -> Connect:
+    """`await connect("app")`: a connection to this test's database, as `superuser` or a key of LOGINS."""
+    return database.connect
+
+
+@pytest.fixture
+def db_url(database: Clone) -> str:
+    """URL of this test's database, as superuser."""
+    return database.url()
+
+
+@pytest_asyncio.fixture
+async def db(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of the superuser."""
+    return await database.connect()
+
+
+@pytest_asyncio.fixture
+async def app_conn(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of tessera_app, as the API has."""
+    return await database.connect("app")
+
+
+@pytest_asyncio.fixture
+async def dba_conn(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of a person in the group tessera_dba."""
+    return await database.connect("dba")
+
+
+@pytest_asyncio.fixture
+async def client(database: Clone) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the whole application on this test's database (in process, no network)."""
+    async with running_client(database.settings()) as http:
+        yield http
