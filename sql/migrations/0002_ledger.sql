@@ -224,6 +224,15 @@ CREATE TYPE api.transfer_outcome AS (
 );
 COMMENT ON TYPE api.transfer_outcome IS 'What became of the request at position ord: a transfer and both balances after it, or error_code (TSnnn), its slug in error, and facts in detail, and nothing written. replayed: the key had done this before, and this is what it did.';
 
+CREATE TYPE api.transfer_receipt AS (
+    transfer_id uuid,
+    from_balance bigint,
+    to_balance bigint,
+    created_at timestamptz,
+    replayed boolean
+);
+COMMENT ON TYPE api.transfer_receipt IS 'A transfer that was made, and both balances right after it. replayed: the key had made it before.';
+
 CREATE VIEW api.wallets AS
 SELECT
     w.id AS wallet_id,

@@ -14,49 +14,41 @@ CREATE OR REPLACE FUNCTION core._find_twins(
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_one core.transfer_request;
     v_positions integer[];
     v_transfer_ids uuid[];
     v_same boolean[];
 BEGIN
     refusals := p_refusals;
-    IF cardinality(p_requests) = 1 THEN
-        v_one := p_requests[1];
-        SELECT ARRAY[1], ARRAY[k.transfer_id], ARRAY[k.request_hash = v_one.request_hash]
-        INTO v_positions, v_transfer_ids, v_same
-        FROM core.idempotency_keys AS k
-        WHERE k.actor_id = coalesce(v_one.actor_id, p_db_actor) AND k.key = v_one.idempotency_key;
-    ELSE
-        SELECT array_agg(r.ord), array_agg(k.transfer_id), array_agg(k.request_hash = r.request_hash)
-        INTO v_positions, v_transfer_ids, v_same
-        FROM unnest(p_requests) WITH ORDINALITY AS r (
-            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, ord
-        )
-        INNER JOIN core.idempotency_keys AS k
-            ON k.actor_id = coalesce(r.actor_id, p_db_actor) AND k.key = r.idempotency_key;
+    SELECT array_agg(r.ord), array_agg(k.transfer_id), array_agg(k.request_hash = r.request_hash)
+    INTO v_positions, v_transfer_ids, v_same
+    FROM unnest(p_requests) WITH ORDINALITY AS r (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+        metadata, ord
+    )
+    INNER JOIN core.idempotency_keys AS k
+        ON k.actor_id = coalesce(r.actor_id, p_db_actor) AND k.key = r.idempotency_key;
 
-        SELECT array_agg(nullif(f.first, f.ord)::integer ORDER BY f.ord)
-        INTO firsts
-        FROM (
-            SELECT
-                r.ord,
-                CASE
-                    WHEN r.idempotency_key IS NULL THEN r.ord
-                    ELSE min(r.ord) OVER (PARTITION BY r.actor_id, r.idempotency_key)
-                END AS first
-            FROM unnest(p_requests) WITH ORDINALITY AS r (
-                from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-                link, metadata, ord
-            )
-        ) AS f
-        HAVING bool_or(f.first <> f.ord);
-    END IF;
+    SELECT array_agg(nullif(f.first, f.ord)::integer ORDER BY f.ord)
+    INTO firsts
+    FROM (
+        SELECT
+            r.ord,
+            CASE
+                WHEN r.idempotency_key IS NULL THEN r.ord
+                ELSE min(r.ord) OVER (PARTITION BY r.actor_id, r.idempotency_key)
+            END AS first
+        FROM unnest(p_requests) WITH ORDINALITY AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+            link, metadata, ord
+        )
+    ) AS f
+    HAVING bool_or(f.first <> f.ord);
 
     FOR v_i IN 1..coalesce(cardinality(v_positions), 0) LOOP
         IF v_same[v_i] AND v_transfer_ids[v_i] IS NOT NULL THEN
             replays[v_positions[v_i]] := v_transfer_ids[v_i];
         ELSE
+            refusals := coalesce(refusals, array_fill(NULL::core.refusal, ARRAY[cardinality(p_requests)]));
             refusals[v_positions[v_i]] := core._key_reused((p_requests[v_positions[v_i]]).idempotency_key);
         END IF;
     END LOOP;

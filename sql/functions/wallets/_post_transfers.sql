@@ -1,4 +1,5 @@
--- _post_transfers: move money. The only writer of wallets, transfers and entries.
+-- _post_transfers: move money. With its short way for one transfer, core._post_one, the only writer of wallets,
+-- transfers and entries.
 -- Locks    all wallets named in the requests, in id order (core._lock_wallets); callers have locked their domain rows
 -- Decides  after the locks: what a key already did; then each request in turn against balances as the ones before it
 --          left them. A request that breaks a rule is refused alone, or with the requests it is linked to. p_refusals
@@ -18,7 +19,6 @@ DECLARE
     c_amount CONSTANT bigint := 1000000000000000;
     c_balance CONSTANT bigint := 9000000000000000000;
     v_count CONSTANT integer := coalesce(cardinality(p_requests), 0);
-    v_one core.transfer_request;
     v_amounts bigint [];
     v_assets text [];
     v_actors uuid [];
@@ -47,6 +47,7 @@ DECLARE
     v_to integer;
     v_amount bigint;
     v_link integer;
+    v_posted boolean := false;
     v_start integer;
     v_results core.transfer_result [];
 BEGIN
@@ -57,38 +58,25 @@ BEGIN
     END IF;
 
     -- Columns of the requests, the wallets they name, and which of these each pays from and to (2i - 1, 2i).
-    IF v_count = 1 THEN
-        v_one := p_requests[1];
-        v_amounts[1] := v_one.amount;
-        v_assets[1] := v_one.asset;
-        v_actors[1] := v_one.actor_id;
-        v_transfer_ids[1] := core.uuid7();
-        v_ids := ARRAY[v_one.from_wallet_id, v_one.to_wallet_id];
-        v_slots := CASE
-            WHEN v_one.from_wallet_id < v_one.to_wallet_id THEN '{1,2}'
-            WHEN v_one.from_wallet_id > v_one.to_wallet_id THEN '{2,1}'
-        END;
-    ELSE
-        SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
-        INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
-        FROM unnest(p_requests) AS r;
+    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
+    INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
+    FROM unnest(p_requests) AS r;
 
-        WITH ranked AS MATERIALIZED (
-            SELECT s.slot, s.wallet_id, dense_rank() OVER (ORDER BY s.wallet_id) AS place
-            FROM (
-                SELECT row_number() OVER () * 2 - 1 AS slot, r.from_wallet_id AS wallet_id FROM unnest(p_requests) AS r
-                UNION ALL
-                SELECT row_number() OVER () * 2, r.to_wallet_id FROM unnest(p_requests) AS r
-            ) AS s
-        )
-        SELECT
-            (SELECT array_agg(DISTINCT r.wallet_id) FROM ranked AS r),
-            (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
-        INTO v_ids, v_slots;
-    END IF;
+    WITH ranked AS MATERIALIZED (
+        SELECT s.slot, s.wallet_id, dense_rank() OVER (ORDER BY s.wallet_id) AS place
+        FROM (
+            SELECT row_number() OVER () * 2 - 1 AS slot, r.from_wallet_id AS wallet_id FROM unnest(p_requests) AS r
+            UNION ALL
+            SELECT row_number() OVER () * 2, r.to_wallet_id FROM unnest(p_requests) AS r
+        ) AS s
+    )
+    SELECT
+        (SELECT array_agg(DISTINCT r.wallet_id) FROM ranked AS r),
+        (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
+    INTO v_ids, v_slots;
 
     v_wallets := core._lock_wallets(v_ids);
-    IF v_slots IS NULL OR v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
+    IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
     v_owners := v_wallets.owner_ids;
@@ -99,6 +87,11 @@ BEGIN
     v_earned := v_wallets.earned;
     v_versions := v_wallets.versions;
     v_now := greatest(clock_timestamp(), v_wallets.last_entry_at);
+    -- filled, so that positions count from 1 whichever is set first
+    v_from_seqs := array_fill(NULL::bigint, ARRAY[v_count]);
+    v_to_seqs := v_from_seqs;
+    v_from_balances := v_from_seqs;
+    v_to_balances := v_from_seqs;
 
     -- What keys have done before these locks were ours, or do twice in this batch.
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
@@ -125,6 +118,7 @@ BEGIN
             IF (p_requests[v_i]).request_hash = (p_requests[v_firsts[v_i]]).request_hash THEN
                 v_replays[v_i] := v_transfer_ids[v_firsts[v_i]];
             ELSE
+                v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
                 v_refusals[v_i] := core._key_reused((p_requests[v_i]).idempotency_key);
             END IF;
         END IF;
@@ -144,16 +138,12 @@ BEGIN
             v_earned[v_to] := v_earned[v_to] + v_amount;
             v_versions[v_from] := v_versions[v_from] + 1;
             v_versions[v_to] := v_versions[v_to] + 1;
+            v_posted := true;
             v_from_balances[v_i] := v_balances[v_from];
             v_to_balances[v_i] := v_balances[v_to];
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
         ELSE
-            IF v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL THEN
-                v_refusals[v_i] := core._explain_refusal(
-                    p_requests[v_i], v_wallets, v_from, v_to, v_balances[v_from] - v_floors[v_from], p_payer_is_actor
-                );
-            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -164,38 +154,25 @@ BEGIN
                 v_versions[v_from] := v_versions[v_from] - 1;
                 v_versions[v_to] := v_versions[v_to] - 1;
                 v_from_seqs[v_j] := NULL;
+            END LOOP;
+            v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
+            IF (v_refusals[v_i]).error_code IS NULL THEN
+                v_refusals[v_i] := core._explain_refusal(p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor);
+            END IF;
+            FOR v_j IN v_start..v_i - 1 LOOP
                 v_refusals[v_j] := v_refusals[v_i];
             END LOOP;
         END IF;
     END LOOP;
 
-    IF v_from_seqs IS NOT NULL THEN
+    IF v_posted THEN
         UPDATE core.wallets AS w
         SET
             balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
             last_entry_at = v_now
         FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
         WHERE w.id = n.id AND w.version < n.version;
-    END IF;
-    IF v_count = 1 AND v_from_seqs IS NOT NULL THEN
-        INSERT INTO core.transfers (
-            id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
-        )
-        VALUES (
-            v_transfer_ids[1], v_one.from_wallet_id, v_one.to_wallet_id, v_one.amount, v_from_seqs[1], v_to_seqs[1], v_now,
-            v_one.actor_id, v_one.asset, v_one.kind, CASE WHEN v_one.actor_id IS NULL THEN session_user END,
-            v_one.reference, v_one.metadata
-        );
-        INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
-        VALUES
-        (v_one.from_wallet_id, v_from_seqs[1], v_transfer_ids[1], - v_one.amount, v_from_balances[1], v_now),
-        (v_one.to_wallet_id, v_to_seqs[1], v_transfer_ids[1], v_one.amount, v_to_balances[1], v_now);
-        IF v_one.idempotency_key IS NOT NULL THEN
-            INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
-            VALUES (coalesce(v_one.actor_id, v_db_actor), v_one.idempotency_key, v_transfer_ids[1], v_now, v_one.request_hash);
-        END IF;
-    ELSIF v_from_seqs IS NOT NULL THEN
+
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
             reference, metadata
@@ -252,4 +229,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION core._post_transfers(core.transfer_request [], core.refusal [], boolean) IS
-'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. The only writer of wallets, transfers and entries.';
+'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';

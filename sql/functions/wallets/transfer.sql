@@ -15,13 +15,8 @@ CREATE OR REPLACE FUNCTION api.transfer(
     p_kind text DEFAULT 'transfer',
     p_reference text DEFAULT NULL,
     p_actor uuid DEFAULT NULL,
-    p_metadata jsonb DEFAULT NULL,
-    OUT transfer_id uuid,
-    OUT from_balance bigint,
-    OUT to_balance bigint,
-    OUT created_at timestamptz,
-    OUT replayed boolean
-)
+    p_metadata jsonb DEFAULT NULL
+) RETURNS api.transfer_receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -31,26 +26,24 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_status text;
-    v_request core.transfer_request;
     v_result core.transfer_result;
 BEGIN
     IF p_actor IS NOT NULL THEN
         SELECT u.status INTO v_status FROM core.users AS u WHERE u.id = p_actor;
     END IF;
-    v_request := ROW(
-        p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_actor, p_key,
-        CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-            'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata
-        ))) FROM 1 FOR 16) END,
-        NULL, p_metadata
+    v_result := core._post_one(
+        ROW(
+            p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_actor, p_key,
+            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata
+            ))) FROM 1 FOR 16) END,
+            NULL, p_metadata
+        ),
+        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
     );
-    v_result := (core._post_transfers(
-        ARRAY[v_request], ARRAY[core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status)], true
-    ))[1];
     IF v_result.error_code IS NOT NULL THEN
         PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
-    END IF;
-    IF NOT v_result.replayed THEN
+    ELSIF NOT v_result.replayed THEN
         INSERT INTO core.outbox (type, channels, payload)
         VALUES (
             'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
@@ -59,11 +52,9 @@ BEGIN
             )
         );
     END IF;
-    transfer_id := v_result.transfer_id;
-    from_balance := v_result.from_balance;
-    to_balance := v_result.to_balance;
-    created_at := v_result.created_at;
-    replayed := v_result.replayed;
+    RETURN ROW(
+        v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
+    )::api.transfer_receipt;
 END;
 $$;
 
