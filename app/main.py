@@ -23,7 +23,7 @@ from app.core.health import provide_context
 from app.core.idempotency import provide_key
 from app.core.logging import AccessLog, configure
 from app.core.middleware import Edge
-from app.core.openapi import openapi_config
+from app.core.openapi import Document
 from app.core.ratelimit import RateLimits
 from app.core.revocation import RevocationListener
 from app.core.wiring import DirectDependencies, Reply, StrictBody
@@ -56,13 +56,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: handle_exception},
         cors_config=_cors(settings),
         allowed_hosts=AllowedHostsConfig(list(settings.allowed_hosts)) if settings.allowed_hosts else None,
-        openapi_config=openapi_config,
+        openapi_config=None,
         plugins=[DirectDependencies()],
         lifespan=[_lifespan(context, access_log)],
         logging_config=None,
         debug=False,
     )
     app.state["context"] = context
+    app.state["openapi"] = Document(app)
     app.asgi_handler = Edge(app.asgi_handler, context, access_log)
     return app
 
