@@ -309,7 +309,7 @@ INSERT INTO core.assets (code, scale, name, opens_with_user) VALUES ('TOKEN', 0,
 INSERT INTO core.wallets (purpose, asset, shard, minimum)
 SELECT
     s.purpose,
-    'TOKEN',
+    'TOKEN' AS asset,
     g.shard,
     s.minimum
 FROM (VALUES ('issuance', 4, -9000000000000000000), ('revenue', 8, 0), ('rewards', 1, 0), ('payout_clearing', 1, 0)) AS s (purpose, shards, minimum)

@@ -68,9 +68,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
         """Make a database: a clone of the migrated template, or of another one."""
         admin = await asyncpg.connect(self.url)
         try:
-            await admin.execute(
-                f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG'
-            )
+            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
         finally:
             await admin.close()
 

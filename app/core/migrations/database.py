@@ -59,9 +59,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def touched_since(self, before: Catalogue) -> tuple[list[Routine], set[int]]:
         """Functions and ids of triggers that were made or replaced since `before`."""
         routines = [
-            r
-            for oid, r in self.routines.items()
-            if oid not in before.routines or before.routines[oid].stamp != r.stamp
+            r for oid, r in self.routines.items() if oid not in before.routines or before.routines[oid].stamp != r.stamp
         ]
         triggers = {
             oid
@@ -120,9 +118,7 @@ async def record_migration(conn: Connection, migration: Migration) -> None:
     )
 
 
-async def record_functions(
-    conn: Connection, signatures: dict[FunctionFile, list[str]], removed: Iterable[str]
-) -> None:
+async def record_functions(conn: Connection, signatures: dict[FunctionFile, list[str]], removed: Iterable[str]) -> None:
     """Note which files are in force now, and forget those that are gone."""
     await conn.executemany(
         """
@@ -139,6 +135,4 @@ async def missing_functions(conn: Connection, sources: Sources, applied: Applied
     rows = await conn.fetch("""
         SELECT f.path FROM core.schema_functions AS f
         WHERE EXISTS (SELECT FROM unnest(f.signatures) AS s (name) WHERE to_regprocedure(s.name) IS NULL)""")
-    return (
-        {row["path"] for row in rows} & applied.functions.keys() & {file.path for file in sources.functions}
-    )
+    return {row["path"] for row in rows} & applied.functions.keys() & {file.path for file in sources.functions}

@@ -30,9 +30,7 @@ class MissingMigrationError(HistoryError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(
-            f"migration {name} was applied here but has no file: this database belongs to a newer release"
-        )
+        super().__init__(f"migration {name} was applied here but has no file: this database belongs to a newer release")
 
 
 class OutOfOrderMigrationError(HistoryError):
@@ -49,9 +47,7 @@ class OutOfOrderMigrationError(HistoryError):
 class MigrationFailedError(MigrationError):
     """The server refused a statement; that file changed nothing."""
 
-    def __init__(
-        self, path: str, line: int | None, message: str, sqlstate: str, hint: str | None = None
-    ) -> None:
+    def __init__(self, path: str, line: int | None, message: str, sqlstate: str, hint: str | None = None) -> None:
         self.path = path
         self.line = line
         self.sqlstate = sqlstate
@@ -73,6 +69,4 @@ class RolePrefixError(MigrationError):
     def __init__(self, expected: str, owner: str) -> None:
         self.expected = expected
         self.owner = owner
-        super().__init__(
-            f"schema core belongs to role {owner}, not to {expected}: set TESSERA_ROLE_PREFIX as it was"
-        )
+        super().__init__(f"schema core belongs to role {owner}, not to {expected}: set TESSERA_ROLE_PREFIX as it was")

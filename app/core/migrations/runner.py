@@ -133,9 +133,7 @@ async def _alone(conn: Connection, wait_seconds: float) -> AsyncIterator[None]:
     deadline = asyncio.get_running_loop().time() + wait_seconds
     while not await conn.fetchval("SELECT pg_catalog.pg_try_advisory_lock($1)", LOCK_KEY):
         if asyncio.get_running_loop().time() > deadline:
-            raise MigrationBusyError(
-                f"another process has been migrating this database for {wait_seconds:.0f} s"
-            )
+            raise MigrationBusyError(f"another process has been migrating this database for {wait_seconds:.0f} s")
         await asyncio.sleep(POLL_SECONDS)
     try:
         yield
@@ -205,15 +203,10 @@ class _Runner:
         except asyncpg.InvalidFunctionDefinitionError as error:
             # Another result type or other parameter names: the server wants the old one dropped first.
             elsewhere = {
-                s
-                for path, record in applied.functions.items()
-                if path != file.path
-                for s in record.signatures
+                s for path, record in applied.functions.items() if path != file.path for s in record.signatures
             }
             old = [
-                r.signature
-                for r in before.routines.values()
-                if r.name in file.defines and r.signature not in elsewhere
+                r.signature for r in before.routines.values() if r.name in file.defines and r.signature not in elsewhere
             ]
             if not old:
                 raise _failure(f"functions/{file.path}", file.sql, error) from error
@@ -240,13 +233,9 @@ class _Runner:
         made = {file: [r.signature for r in routines if r.name in file.defines] for file in changed}
         await record_functions(self._conn, made, removed)
         gone = {file.path for file in changed} | set(removed)
-        kept = {
-            s for path, record in applied.functions.items() if path not in gone for s in record.signatures
-        }
+        kept = {s for path, record in applied.functions.items() if path not in gone for s in record.signatures}
         kept.update(routine.signature for routine in routines)
-        old = {
-            s for path in gone if path in applied.functions for s in applied.functions[path].signatures
-        } - kept
+        old = {s for path in gone if path in applied.functions for s in applied.functions[path].signatures} - kept
         leftovers = [r for r in after.routines.values() if r.signature in old]
         stale = {r.oid for r in leftovers}
         remade = {r.oid for r in routines}
@@ -313,10 +302,6 @@ def _is_transient(error: asyncpg.PostgresError) -> bool:
 def _failure(path: str, sql: str | None, error: asyncpg.PostgresError) -> MigrationFailedError:
     position = error.position if sql is not None else None
     line = sql.count("\n", 0, int(position) - 1) + 1 if sql is not None and position else None
-    kind = (
-        MigrationPrivilegeError
-        if isinstance(error, asyncpg.InsufficientPrivilegeError)
-        else MigrationFailedError
-    )
+    kind = MigrationPrivilegeError if isinstance(error, asyncpg.InsufficientPrivilegeError) else MigrationFailedError
     hint = MANUAL if kind is MigrationPrivilegeError else error.hint
     return kind(path, line, error.message or str(error), error.sqlstate or "", hint)

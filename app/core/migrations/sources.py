@@ -24,9 +24,7 @@ _NOT_CODE = re.compile(
     r"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$",  # dollar-quoted string: a function's body
     re.DOTALL,
 )
-_DEFINES = re.compile(
-    r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s+((?:core|api)\.\w+)", re.IGNORECASE
-)
+_DEFINES = re.compile(r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s+((?:core|api)\.\w+)", re.IGNORECASE)
 _REFERS = re.compile(r"\b((?:core|api)\.\w+)\s*\(", re.IGNORECASE)
 _TRIGGER_TABLE = re.compile(
     r"\bCREATE\s+(?:OR\s+REPLACE\s+)?TRIGGER\s+\w+\s[^;]*?\bON\s+((?:core|api)\.\w+)", re.IGNORECASE
@@ -93,9 +91,7 @@ def _read_migrations(folder: Path) -> tuple[Migration, ...]:
 
 
 def _read_functions(folder: Path) -> tuple[FunctionFile, ...]:
-    files = [
-        _read_function(path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*.sql"))
-    ]
+    files = [_read_function(path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*.sql"))]
     return _in_order(sorted(files, key=lambda file: (not file.path.startswith("core/"), file.path)))
 
 
@@ -129,9 +125,7 @@ def _in_order(files: Iterable[FunctionFile]) -> tuple[FunctionFile, ...]:
     try:
         return tuple(by_path[path] for path in graph.static_order())
     except CycleError as error:
-        raise SourceError(
-            f"functions need each other outside of their bodies: {' → '.join(error.args[1])}"
-        ) from error
+        raise SourceError(f"functions need each other outside of their bodies: {' → '.join(error.args[1])}") from error
 
 
 def _read(path: Path, name: str) -> tuple[str, str]:
@@ -142,7 +136,5 @@ def _read(path: Path, name: str) -> tuple[str, str]:
         raise SourceError(f"{name}: not UTF-8: {error}") from error
     control = _TRANSACTION_CONTROL.search(_NOT_CODE.sub(" ", sql))
     if control is not None:
-        raise SourceError(
-            f"{name}: {control[1].upper()} is not allowed: each file is one transaction already"
-        )
+        raise SourceError(f"{name}: {control[1].upper()} is not allowed: each file is one transaction already")
     return sql, hashlib.sha256(data).hexdigest()

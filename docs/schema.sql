@@ -1,0 +1,2393 @@
+-- The schema as the migrations and functions of sql/ make it. Written by ./run schema-dump; do not edit.
+
+CREATE SCHEMA api;
+
+ALTER SCHEMA api OWNER TO tessera_owner;
+
+COMMENT ON SCHEMA api IS 'Tessera''s contract: functions, views and the types they take. Each function is explained by \df+ api.*';
+
+CREATE SCHEMA core;
+
+ALTER SCHEMA core OWNER TO tessera_owner;
+
+COMMENT ON SCHEMA core IS 'Tessera''s tables and internal functions (core._name). Nobody writes money here: go through schema api.';
+
+CREATE TYPE api.tip_outcome AS (
+	ord integer,
+	tip_id uuid,
+	amount bigint,
+	creator_cut bigint,
+	platform_fee bigint,
+	new_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.tip_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.tip_outcome IS 'What became of the tip at position ord: its id, who got what, and the sender''s balance after it; or error_code (TSnnn), its slug in error, and facts in detail, and nothing written. replayed: the key had done this before.';
+
+CREATE TYPE api.tip_request AS (
+	sender_id uuid,
+	creator_id uuid,
+	amount bigint,
+	idempotency_key text,
+	message text,
+	stream_id uuid,
+	call_id uuid
+);
+
+ALTER TYPE api.tip_request OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.tip_request IS 'One tip asked of api.send_tips. amount in tokens; message up to 500 characters; at most one of stream_id and call_id. The key belongs to the sender.';
+
+CREATE TYPE api.transfer_outcome AS (
+	ord integer,
+	transfer_id uuid,
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.transfer_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.transfer_outcome IS 'What became of the request at position ord: a transfer and both balances after it, or error_code (TSnnn), its slug in error, and facts in detail, and nothing written. replayed: the key had done this before, and this is what it did.';
+
+CREATE TYPE api.transfer_receipt AS (
+	transfer_id uuid,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.transfer_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.transfer_receipt IS 'A transfer that was made, and both balances right after it. replayed: the key had made it before.';
+
+CREATE TYPE api.transfer_request AS (
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	to_user_id uuid,
+	amount bigint,
+	asset text,
+	kind text,
+	idempotency_key text,
+	reference text,
+	actor_id uuid,
+	metadata jsonb
+);
+
+ALTER TYPE api.transfer_request OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.transfer_request IS 'One transfer asked of api.transfer_batch. from_wallet_id NULL: the actor''s wallet of the asset. to_wallet_id NULL: to_user_id''s wallet. amount in minor units of the asset. kind and asset NULL: transfer, TOKEN.';
+
+CREATE DOMAIN core.entry_amount AS bigint
+	CONSTRAINT entry_amount_check CHECK ((VALUE <> 0));
+
+ALTER DOMAIN core.entry_amount OWNER TO tessera_owner;
+
+CREATE DOMAIN core.entry_seq AS bigint
+	CONSTRAINT entry_seq_check CHECK ((VALUE > 0));
+
+ALTER DOMAIN core.entry_seq OWNER TO tessera_owner;
+
+CREATE DOMAIN core.idempotency_key AS text
+	CONSTRAINT idempotency_key_check CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 255)));
+
+ALTER DOMAIN core.idempotency_key OWNER TO tessera_owner;
+
+CREATE TYPE core.locked_wallets AS (
+	ids uuid[],
+	owner_ids uuid[],
+	balances bigint[],
+	floors bigint[],
+	earned bigint[],
+	versions bigint[],
+	assets text[],
+	statuses text[],
+	last_entry_at timestamp with time zone
+);
+
+ALTER TYPE core.locked_wallets OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.locked_wallets IS 'The wallets that core._lock_wallets locked, in id order, column by column; floors = minimum + held, earned = lifetime_earned; last_entry_at is the latest of all.';
+
+CREATE DOMAIN core.positive_amount AS bigint
+	CONSTRAINT positive_amount_check CHECK ((VALUE > 0));
+
+ALTER DOMAIN core.positive_amount OWNER TO tessera_owner;
+
+CREATE TYPE core.refusal AS (
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE core.refusal OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.refusal IS 'Why a request is refused: TSnnn, its slug, and facts.';
+
+CREATE DOMAIN core.request_hash AS bytea
+	CONSTRAINT request_hash_check CHECK ((octet_length(VALUE) = 16));
+
+ALTER DOMAIN core.request_hash OWNER TO tessera_owner;
+
+CREATE TYPE core.transfer_request AS (
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	kind text,
+	reference text,
+	actor_id uuid,
+	idempotency_key text,
+	request_hash bytea,
+	link integer,
+	metadata jsonb
+);
+
+ALTER TYPE core.transfer_request OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.transfer_request IS 'One movement asked of core._post_transfers. Consecutive requests with the same link (not NULL) succeed or are refused together, and share the key of their first.';
+
+CREATE TYPE core.transfer_result AS (
+	transfer_id uuid,
+	from_balance bigint,
+	to_balance bigint,
+	from_owner_id uuid,
+	to_owner_id uuid,
+	created_at timestamp with time zone,
+	replayed boolean,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE core.transfer_result OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.transfer_result IS 'What became of one request: a transfer (new, or the one its key stands for), or an error and nothing written.';
+
+CREATE DOMAIN core.wallet_purpose AS text
+	CONSTRAINT wallet_purpose_check CHECK ((VALUE ~ '^[a-z][a-z0-9_]{1,31}$'::text));
+
+ALTER DOMAIN core.wallet_purpose OWNER TO tessera_owner;
+
+CREATE DOMAIN core.wallet_status AS text
+	CONSTRAINT wallet_status_check CHECK ((VALUE = ANY (ARRAY['active'::text, 'frozen'::text, 'closed'::text])));
+
+ALTER DOMAIN core.wallet_status OWNER TO tessera_owner;
+
+CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT w.rule, w.subject, w.detail FROM core._audit_wallets() AS w
+    UNION ALL
+    SELECT e.rule, e.subject, e.detail FROM core._audit_entries() AS e
+    UNION ALL
+    SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
+$$;
+
+ALTER FUNCTION api.audit_ledger() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.audit_ledger() IS 'Checks the books and returns a row for each broken invariant: the rule, what broke it (wallet, transfer, entry, tip…), and the numbers. No rows: the books balance. Reads one snapshot, locks nothing, may run beside anything.';
+
+CREATE FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_low bigint := 0;
+    v_high bigint;
+    v_middle bigint;
+    v_at timestamptz;
+BEGIN
+    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_high IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
+    END IF;
+    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
+    WHILE v_low < v_high LOOP
+        v_middle := v_low + (v_high - v_low + 1) / 2;
+        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
+        IF v_at <= p_at THEN
+            v_low := v_middle;
+        ELSE
+            v_high := v_middle - 1;
+        END IF;
+    END LOOP;
+    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_low), 0);
+END;
+$$;
+
+ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+
+CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
+    v_status text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal core.refusal := core._check_transfer('grant', p_reason, NULL, p_key, p_actor, v_status);
+    v_result core.transfer_result;
+BEGIN
+    IF p_reason IS NULL OR btrim(p_reason) = '' THEN
+        v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
+    ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
+        v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    END IF;
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
+            v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
+            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'grant'::text, p_user, p_amount, p_asset, p_reason
+            ))) FROM 1 FOR 16) END,
+            NULL, NULL
+        )::core.transfer_request],
+        ARRAY[v_refusal]
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was granted.');
+    END IF;
+    IF NOT v_result.replayed THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'transfer.posted', core._user_channels(NULL, p_user),
+            core._transfer_payload(
+                v_result.transfer_id, NULL, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
+            )
+        );
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (
+            p_actor, 'tokens.granted', p_user,
+            jsonb_build_object('transfer_id', v_result.transfer_id, 'amount', p_amount, 'asset', p_asset, 'reason', p_reason)
+        );
+    END IF;
+    transfer_id := v_result.transfer_id;
+    new_balance := v_result.to_balance;
+    created_at := v_result.created_at;
+    replayed := v_result.replayed;
+END;
+$$;
+
+ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
+
+CREATE FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) RETURNS TABLE(user_id uuid, email text, username text, display_name text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    v_email text := lower(btrim(p_email));
+    v_username text := lower(btrim(p_username));
+    v_display_name text := coalesce(nullif(btrim(p_display_name), ''), v_username);
+    v_constraint text;
+BEGIN
+    IF v_email IS NULL OR v_email !~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$' OR octet_length(v_email) > 254 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'email'), 'Give an email address.');
+    END IF;
+    IF v_username IS NULL OR v_username !~ '^[a-z0-9][a-z0-9_.-]{1,31}$' THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'username'),
+            'Use 2 to 32 of a-z, 0-9, dot, dash and underscore, the first a letter or digit.');
+    END IF;
+    IF char_length(v_display_name) > 80 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'display_name'), 'At most 80 characters.');
+    END IF;
+    RETURN QUERY
+        INSERT INTO core.users AS u (email, username, display_name, password_hash)
+        VALUES (v_email, v_username, v_display_name, p_password_hash)
+        RETURNING u.id, u.email, u.username, u.display_name, u.created_at;
+EXCEPTION
+    WHEN unique_violation THEN
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        IF v_constraint = 'users_email_key' THEN
+            PERFORM core._raise('TS312', 'EMAIL_TAKEN', '{}', 'Log in, or use another email address.');
+        ELSIF v_constraint = 'users_username_key' THEN
+            PERFORM core._raise('TS313', 'USERNAME_TAKEN', jsonb_build_object('username', v_username), 'Choose another username.');
+        END IF;
+        RAISE;
+END;
+$_$;
+
+ALTER FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) IS 'Make an account and its wallets. Email and username are stored in lower case; without a display name the username is shown. The password hash is argon2id in PHC form, or NULL for an account that cannot log in. Errors: TS101 INVALID_REQUEST, TS312 EMAIL_TAKEN, TS313 USERNAME_TAKEN.';
+
+CREATE FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text DEFAULT NULL::text, p_message text DEFAULT NULL::text, p_stream uuid DEFAULT NULL::uuid, p_call uuid DEFAULT NULL::uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_tip api.tip_outcome;
+BEGIN
+    SELECT t.* INTO v_tip
+    FROM api.send_tips(ARRAY[ROW(p_sender, p_creator, p_amount, p_key, p_message, p_stream, p_call)::api.tip_request]) AS t;
+    IF v_tip.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_tip.error_code, v_tip.error, v_tip.detail, 'No tip was sent.');
+    END IF;
+    tip_id := v_tip.tip_id;
+    amount := v_tip.amount;
+    creator_cut := v_tip.creator_cut;
+    platform_fee := v_tip.platform_fee;
+    new_balance := v_tip.new_balance;
+    created_at := v_tip.created_at;
+    replayed := v_tip.replayed;
+END;
+$$;
+
+ALTER FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Tips creator p_creator with p_amount tokens from user p_sender; returns the tip, who got what, and the sender''s balance after it. p_key makes it safe to repeat; p_message up to 500 characters; p_stream or p_call says where it was sent.';
+
+CREATE FUNCTION api.send_tips(p_tips api.tip_request[]) RETURNS SETOF api.tip_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    v_fee_bps CONSTANT numeric := core._rate('platform_fee', c_asset);
+    v_requests core.transfer_request[];
+    v_refusals core.refusal[];
+    v_fees bigint[];
+    v_leads boolean[];
+    v_results core.transfer_result[];
+BEGIN
+    SELECT
+        array_agg(ROW(
+            t.sender_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, NULL, t.sender_id,
+            CASE WHEN l.lead THEN t.idempotency_key END,
+            CASE WHEN l.lead AND t.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'tip'::text, t.sender_id, t.creator_id, t.amount, t.message, t.stream_id, t.call_id
+            ))) FROM 1 FOR 16) END,
+            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL
+        )::core.transfer_request),
+        array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
+        array_agg(t.fee) FILTER (WHERE l.lead),
+        array_agg(l.lead)
+    INTO v_requests, v_refusals, v_fees, v_leads
+    FROM (
+        SELECT
+            r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
+            ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
+            s.status AS sender_status,
+            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
+            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
+            CASE WHEN v_fee_bps > 0 THEN coalesce(floor(r.amount * v_fee_bps / 10000)::bigint, 0) ELSE 0 END AS fee
+        FROM unnest(p_tips) WITH ORDINALITY
+            AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
+        LEFT JOIN core.users AS s ON s.id = r.sender_id
+        LEFT JOIN core.users AS c ON c.id = r.creator_id
+        LEFT JOIN core.wallets AS sw ON sw.owner_id = r.sender_id AND sw.asset = c_asset
+        LEFT JOIN core.wallets AS cw ON cw.owner_id = r.creator_id AND cw.asset = c_asset
+    ) AS t
+    CROSS JOIN LATERAL (
+        SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead
+        WHERE t.fee = 0 OR t.fee < t.amount
+        UNION ALL
+        SELECT core._system_wallet('revenue', c_asset, t.sender_id), t.fee, 'fee', t.fee = t.amount
+        WHERE t.fee > 0
+    ) AS l;
+
+    v_results := core._post_transfers(v_requests, v_refusals);
+    IF cardinality(v_results) > cardinality(p_tips) THEN
+        SELECT array_agg(r.result) INTO v_results
+        FROM (SELECT v_results[g.i] AS result FROM generate_subscripts(v_results, 1) AS g (i) WHERE v_leads[g.i]) AS r;
+    END IF;
+
+    INSERT INTO core.tips (id, sender_id, creator_id, amount, platform_fee, created_at, stream_id, call_id, message)
+    SELECT o.transfer_id, o.sender_id, o.creator_id, o.amount, o.fee, o.created_at, o.stream_id, o.call_id, o.message
+    FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, fee,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+    )
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'tip.sent',
+        array_remove(ARRAY['creator:' || o.creator_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text], NULL),
+        jsonb_build_object(
+            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'creator_id', o.creator_id, 'amount', o.amount,
+            'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
+        )
+    FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+    )
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    RETURN QUERY
+    SELECT
+        f.ord::integer, f.transfer_id, f.amount, f.amount - f.fee, f.fee, f.from_balance - CASE WHEN f.fee < f.amount THEN f.fee ELSE 0 END,
+        f.created_at, f.replayed, f.error_code, f.error, f.detail
+    FROM (
+        SELECT
+            o.ord, o.transfer_id, o.from_balance, o.created_at, o.replayed, o.error_code, o.error, o.detail,
+            CASE WHEN o.error_code IS NULL THEN o.amount END AS amount,
+            CASE
+                WHEN o.replayed THEN (SELECT t.platform_fee FROM core.tips AS t WHERE t.id = o.transfer_id)
+                WHEN o.error_code IS NULL THEN o.fee
+            END AS fee
+        FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) WITH ORDINALITY AS o (
+            sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, fee,
+            transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+            ord
+        )
+    ) AS f;
+END;
+$$;
+
+ALTER FUNCTION api.send_tips(p_tips api.tip_request[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.send_tips(p_tips api.tip_request[]) IS 'Tips creators, many tips in one commit, up to 2500; returns one outcome a tip, in order. The creator gets the amount less the rate platform_fee (rounded down to a whole token). A tip that cannot be done is refused alone (error_code, error, detail); repeating a key returns the tip it made the first time.';
+
+CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_seq bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100, p_kind text DEFAULT NULL::text) RETURNS TABLE(seq bigint, created_at timestamp with time zone, amount bigint, balance bigint, transfer_id uuid, kind text, counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+    SELECT
+        e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
+    FROM core.entries AS e
+    INNER JOIN core.transfers AS t ON t.id = e.transfer_id
+    INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
+    WHERE
+        e.wallet_id = p_wallet
+        AND (p_before_seq IS NULL OR e.seq < p_before_seq)
+        AND (p_from IS NULL OR e.created_at >= p_from)
+        AND (p_to IS NULL OR e.created_at < p_to)
+        AND (p_kind IS NULL OR t.kind = p_kind)
+    ORDER BY e.seq DESC
+    LIMIT least(greatest(p_limit, 1), 1000)
+$$;
+
+ALTER FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+
+CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH tippers AS (
+        SELECT t.sender_id, sum(t.amount)::bigint AS total, count(*) AS tips, max(t.amount::bigint) AS largest
+        FROM core.tips AS t
+        WHERE t.creator_id = p_creator AND (p_since IS NULL OR t.created_at >= p_since)
+        GROUP BY t.sender_id
+    ), leaders AS (
+        SELECT s.sender_id, s.total, s.tips, u.username
+        FROM tippers AS s
+        INNER JOIN core.users AS u ON u.id = s.sender_id
+        ORDER BY s.total DESC, s.sender_id
+        LIMIT 5
+    )
+    SELECT
+        coalesce(sum(s.tips), 0)::bigint,
+        coalesce(sum(s.total), 0)::bigint,
+        coalesce(round(sum(s.total) / nullif(sum(s.tips), 0), 2), 0),
+        coalesce(max(s.largest), 0),
+        count(*),
+        coalesce((
+            SELECT jsonb_agg(
+                jsonb_build_object('user_id', l.sender_id, 'username', l.username, 'total', l.total, 'count', l.tips)
+                ORDER BY l.total DESC, l.sender_id
+            )
+            FROM leaders AS l
+        ), '[]')
+    FROM tippers AS s
+$$;
+
+ALTER FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) IS 'Tips that a creator got since p_since (NULL: ever), in tokens as paid by the senders: count, sum, average (2 decimals), largest, number of tippers, and the five who gave most as JSON [{user_id, username, total, count}].';
+
+CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.transfer_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_status text;
+    v_result core.transfer_result;
+BEGIN
+    IF p_actor IS NOT NULL THEN
+        SELECT u.status INTO v_status FROM core.users AS u WHERE u.id = p_actor;
+    END IF;
+    v_result := core._post_one(
+        ROW(
+            p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_actor, p_key,
+            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata
+            ))) FROM 1 FOR 16) END,
+            NULL, p_metadata
+        ),
+        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
+    );
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
+    ELSIF NOT v_result.replayed THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+            core._transfer_payload(
+                v_result.transfer_id, p_from, p_to, p_amount, p_asset, p_kind, p_reference, v_result.created_at
+            )
+        );
+    END IF;
+    RETURN ROW(
+        v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
+    )::api.transfer_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB. Call it inside any transaction, at any isolation level.';
+
+CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_requests core.transfer_request[];
+    v_refusals core.refusal[];
+    v_results core.transfer_result[];
+BEGIN
+    SELECT
+        array_agg(ROW(
+            s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.actor_id, s.idempotency_key,
+            CASE WHEN s.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata
+            ))) FROM 1 FOR 16) END,
+            NULL, s.metadata
+        )::core.transfer_request),
+        array_agg(core._check_transfer(s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status))
+    INTO v_requests, v_refusals
+    FROM (
+        SELECT
+            coalesce(r.from_wallet_id, (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.actor_id AND w.asset = coalesce(r.asset, 'TOKEN')
+            )) AS from_wallet_id,
+            coalesce(r.to_wallet_id, (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.to_user_id AND w.asset = coalesce(r.asset, 'TOKEN')
+            )) AS to_wallet_id,
+            r.amount,
+            coalesce(r.asset, 'TOKEN') AS asset,
+            coalesce(r.kind, 'transfer') AS kind,
+            r.reference,
+            r.actor_id,
+            r.idempotency_key,
+            r.metadata,
+            CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
+                AS actor_status
+        FROM unnest(p_requests) AS r
+    ) AS s;
+
+    v_results := core._post_transfers(v_requests, v_refusals, true);
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+        core._transfer_payload(
+            o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, o.kind, o.reference, o.created_at
+        )
+    FROM ROWS FROM (unnest(v_requests), unnest(v_results)) AS o (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+    )
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    RETURN QUERY
+    SELECT
+        o.ord::integer, o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, o.from_balance, o.to_balance,
+        o.created_at, o.replayed, o.error_code, o.error, o.detail
+    FROM ROWS FROM (unnest(v_requests), unnest(v_results)) WITH ORDINALITY AS o (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+        ord
+    );
+END;
+$$;
+
+ALTER FUNCTION api.transfer_batch(p_requests api.transfer_request[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) IS 'Moves money many times in one commit, up to 5000 requests; returns one outcome a request, in order. Requests apply one after another: a later one may spend what an earlier one brought. One that cannot be done is refused alone (error_code, error, detail) and the others go on. Repeating a key returns what it did the first time. See api.transfer for the rules.';
+
+CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint, lifetime_spent bigint, status text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT
+        w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
+    FROM core.wallets AS w
+    INNER JOIN core.assets AS a ON a.code = w.asset
+    WHERE w.owner_id = p_user
+    ORDER BY w.asset
+$$;
+
+ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). spendable = balance - held - minimum. No rows for an unknown user.';
+
+CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    WITH history AS (
+        SELECT
+            e.wallet_id, e.seq, e.transfer_id, e.amount, e.balance, e.created_at,
+            lag(e.seq::bigint, 1, 0::bigint) OVER w AS seq_before,
+            lag(e.balance, 1, 0::bigint) OVER w AS balance_before,
+            lag(e.created_at) OVER w AS created_before
+        FROM core.entries AS e
+        WINDOW w AS (PARTITION BY e.wallet_id ORDER BY e.seq)
+    )
+    SELECT
+        'seq_gapless', 'wallet ' || h.wallet_id::text, jsonb_build_object('seq', h.seq, 'seq_before', h.seq_before)
+    FROM history AS h
+    WHERE h.seq <> h.seq_before + 1
+    UNION ALL
+    SELECT
+        'running_balance', 'wallet ' || h.wallet_id::text,
+        jsonb_build_object('seq', h.seq, 'balance_before', h.balance_before, 'amount', h.amount, 'balance', h.balance)
+    FROM history AS h
+    WHERE h.balance <> h.balance_before + h.amount
+    UNION ALL
+    SELECT
+        'entries_in_time_order', 'wallet ' || h.wallet_id::text,
+        jsonb_build_object('seq', h.seq, 'created_at', h.created_at, 'created_before', h.created_before)
+    FROM history AS h
+    WHERE h.created_at < h.created_before
+    UNION ALL
+    SELECT
+        'entry_has_transfer', 'wallet ' || e.wallet_id::text, jsonb_build_object('seq', e.seq, 'transfer_id', e.transfer_id)
+    FROM core.entries AS e
+    LEFT JOIN core.transfers AS t
+        ON
+            t.id = e.transfer_id
+            AND (
+                (t.from_wallet_id = e.wallet_id AND t.from_seq = e.seq AND t.amount = - e.amount)
+                OR (t.to_wallet_id = e.wallet_id AND t.to_seq = e.seq AND t.amount = e.amount)
+            )
+    WHERE t.id IS NULL
+    UNION ALL
+    SELECT
+        'transfer_has_two_entries', 'transfer ' || t.id::text,
+        jsonb_build_object('amount', t.amount, 'debit', d.amount, 'credit', c.amount)
+    FROM core.transfers AS t
+    LEFT JOIN core.entries AS d ON d.wallet_id = t.from_wallet_id AND d.seq = t.from_seq AND d.transfer_id = t.id
+    LEFT JOIN core.entries AS c ON c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq AND c.transfer_id = t.id
+    WHERE d.amount IS DISTINCT FROM - t.amount OR c.amount IS DISTINCT FROM t.amount::bigint
+    UNION ALL
+    SELECT
+        'transfer_is_within_an_asset', 'transfer ' || t.id::text,
+        jsonb_build_object('asset', t.asset, 'from_asset', f.asset, 'to_asset', o.asset)
+    FROM core.transfers AS t
+    LEFT JOIN core.wallets AS f ON f.id = t.from_wallet_id
+    LEFT JOIN core.wallets AS o ON o.id = t.to_wallet_id
+    WHERE f.asset IS DISTINCT FROM t.asset OR o.asset IS DISTINCT FROM t.asset OR t.from_wallet_id = t.to_wallet_id
+    UNION ALL
+    SELECT 'transfer_names_who_asked', 'transfer ' || t.id::text, '{}'
+    FROM core.transfers AS t
+    WHERE t.actor_id IS NULL AND t.db_user IS NULL
+    UNION ALL
+    SELECT
+        'key_has_transfer', 'idempotency key ' || k.key,
+        jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
+    FROM core.idempotency_keys AS k
+    LEFT JOIN core.transfers AS t ON t.id = k.transfer_id
+    WHERE k.transfer_id IS NOT NULL AND t.id IS NULL
+$$;
+
+ALTER FUNCTION core._audit_entries() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_entries() IS 'Broken invariants of entries, transfers and idempotency keys, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'tip_has_transfer', 'tip ' || t.id::text,
+        jsonb_build_object('amount', t.amount, 'platform_fee', t.platform_fee, 'moved', m.amount, 'kind', m.kind)
+    FROM core.tips AS t
+    LEFT JOIN core.transfers AS m ON m.id = t.id
+    LEFT JOIN core.wallets AS f ON f.id = m.from_wallet_id
+    LEFT JOIN core.wallets AS o ON o.id = m.to_wallet_id
+    WHERE
+        m.id IS NULL OR f.owner_id IS DISTINCT FROM t.sender_id
+        OR m.amount <> CASE m.kind WHEN 'tip' THEN t.amount - t.platform_fee ELSE t.platform_fee END
+        OR (m.kind = 'tip' AND o.owner_id IS DISTINCT FROM t.creator_id)
+        OR m.kind NOT IN ('tip', 'fee') OR t.platform_fee < 0 OR t.platform_fee > t.amount
+    UNION ALL
+    SELECT 'tip_transfer_has_tip', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount)
+    FROM core.transfers AS m
+    LEFT JOIN core.tips AS t ON t.id = m.id
+    WHERE m.kind = 'tip' AND t.id IS NULL
+    UNION ALL
+    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips', t.fees, 'transfers', m.fees)
+    FROM (SELECT coalesce(sum(platform_fee), 0) AS fees FROM core.tips) AS t
+    CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
+    WHERE t.fees <> m.fees
+$$;
+
+ALTER FUNCTION core._audit_tips() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_tips() IS 'Broken invariants between tips and their transfers, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT 'asset_sums_to_zero', 'asset ' || w.asset, jsonb_build_object('sum', sum(w.balance))
+    FROM core.wallets AS w
+    GROUP BY w.asset
+    HAVING sum(w.balance) <> 0
+    UNION ALL
+    SELECT
+        'balance_is_last_entry', 'wallet ' || w.id::text,
+        jsonb_build_object('balance', w.balance, 'version', w.version, 'entry_balance', e.balance)
+    FROM core.wallets AS w
+    LEFT JOIN core.entries AS e ON e.wallet_id = w.id AND e.seq = w.version
+    WHERE w.balance <> coalesce(e.balance, 0) OR (e.wallet_id IS NULL) <> (w.version = 0)
+    UNION ALL
+    SELECT
+        'spendable_not_negative', 'wallet ' || w.id::text,
+        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+    FROM core.wallets AS w
+    WHERE w.balance - w.held < w.minimum OR w.held < 0
+    UNION ALL
+    SELECT 'held_is_open_holds', 'wallet ' || w.id::text, jsonb_build_object('held', w.held, 'open_holds', 0)
+    FROM core.wallets AS w
+    WHERE w.held <> 0
+    UNION ALL
+    SELECT
+        'lifetime_is_sum_of_entries', 'wallet ' || w.id::text,
+        jsonb_build_object('earned', w.lifetime_earned, 'spent', w.lifetime_spent, 'credits', s.credits, 'debits', s.debits)
+    FROM core.wallets AS w
+    LEFT JOIN (
+        SELECT
+            e.wallet_id,
+            sum(e.amount) FILTER (WHERE e.amount > 0) AS credits,
+            - sum(e.amount) FILTER (WHERE e.amount < 0) AS debits
+        FROM core.entries AS e
+        GROUP BY e.wallet_id
+    ) AS s ON s.wallet_id = w.id
+    WHERE w.lifetime_earned <> coalesce(s.credits, 0) OR w.lifetime_spent <> coalesce(s.debits, 0)
+    UNION ALL
+    SELECT 'user_has_wallets', 'user ' || u.id::text, jsonb_build_object('asset', a.code)
+    FROM core.users AS u
+    CROSS JOIN core.assets AS a
+    WHERE
+        a.opens_with_user AND u.created_at > a.created_at
+        AND NOT EXISTS (SELECT FROM core.wallets AS w WHERE w.owner_id = u.id AND w.asset = a.code)
+$$;
+
+ALTER FUNCTION core._audit_wallets() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_wallets() IS 'Broken invariants of wallets, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE
+        WHEN p_sender_status IS NULL
+            THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_tip.sender_id))::core.refusal
+        WHEN p_sender_status <> 'active'
+            THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', p_tip.sender_id))::core.refusal
+        WHEN p_creator_active IS NOT TRUE
+            THEN ROW('TS212', 'CREATOR_NOT_FOUND', jsonb_build_object('creator_id', p_tip.creator_id))::core.refusal
+        WHEN p_tip.amount BETWEEN 1 AND 1000000000000000 IS NOT TRUE
+            THEN ROW('TS102', 'INVALID_AMOUNT', jsonb_build_object('amount', p_tip.amount, 'minimum', 1, 'maximum', 1000000000000000))::core.refusal
+        WHEN char_length(p_tip.message) > 500
+            THEN ROW('TS108', 'MESSAGE_TOO_LONG', jsonb_build_object('length', char_length(p_tip.message), 'maximum', 500))::core.refusal
+        WHEN p_tip.stream_id IS NOT NULL AND p_tip.call_id IS NOT NULL
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context'))::core.refusal
+        WHEN octet_length(p_tip.idempotency_key) NOT BETWEEN 1 AND 255
+            THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_tip.idempotency_key), 'maximum_bytes', 255))::core.refusal
+    END
+$$;
+
+ALTER FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) IS 'The refusal of a tip that is malformed or whose sender or creator is not there; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) RETURNS core.refusal
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $_$
+    SELECT CASE
+        WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
+            THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
+        WHEN octet_length(p_reference) > 255
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reference', 'maximum_bytes', 255))::core.refusal
+        WHEN pg_column_size(p_metadata) > 4096
+            THEN ROW('TS105', 'METADATA_TOO_LARGE', jsonb_build_object('bytes', pg_column_size(p_metadata), 'maximum_bytes', 4096))::core.refusal
+        WHEN octet_length(p_key) NOT BETWEEN 1 AND 255
+            THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_actor_id IS NOT NULL AND p_actor_status IS NULL
+            THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor_id))::core.refusal
+        WHEN p_actor_status <> 'active'
+            THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', p_actor_id))::core.refusal
+    END
+$_$;
+
+ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._database_actor() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (encode(SUBSTRING(sha256(convert_to(('database:'::text || (SESSION_USER)::text), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid;
+
+ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
+
+CREATE FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) RETURNS core.refusal
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+    v_shut integer := CASE WHEN p_wallets.statuses[p_from] <> 'active' THEN p_from ELSE p_to END;
+BEGIN
+    IF p_request.amount IS NULL OR p_request.amount NOT BETWEEN 1 AND 1000000000000000 THEN
+        RETURN ROW(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_request.amount, 'minimum', 1, 'maximum', 1000000000000000)
+        )::core.refusal;
+    ELSIF p_from = 0 OR p_to = 0 THEN
+        RETURN ROW(
+            'TS210', 'WALLET_NOT_FOUND',
+            jsonb_build_object('wallet_id', CASE WHEN p_from = 0 THEN p_request.from_wallet_id ELSE p_request.to_wallet_id END)
+        )::core.refusal;
+    ELSIF p_from = p_to THEN
+        RETURN ROW('TS104', 'SELF_TRANSFER', jsonb_build_object('wallet_id', p_request.from_wallet_id))::core.refusal;
+    ELSIF p_request.asset IS DISTINCT FROM p_wallets.assets[p_from] OR p_request.asset IS DISTINCT FROM p_wallets.assets[p_to] THEN
+        RETURN ROW(
+            'TS103', 'ASSET_MISMATCH',
+            jsonb_build_object(
+                'asset', p_request.asset, 'from_asset', p_wallets.assets[p_from], 'to_asset', p_wallets.assets[p_to]
+            )
+        )::core.refusal;
+    ELSIF p_payer_is_actor AND p_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[p_from] AND p_request.actor_id IS NOT NULL THEN
+        RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', p_request.from_wallet_id))::core.refusal;
+    ELSIF p_wallets.statuses[v_shut] <> 'active' THEN
+        RETURN ROW(
+            CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
+            CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut])
+        )::core.refusal;
+    ELSIF p_spendable < p_request.amount THEN
+        RETURN ROW(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_request.amount, 'current', p_spendable, 'shortfall', p_request.amount - p_spendable,
+                'asset', p_request.asset
+            )
+        )::core.refusal;
+    END IF;
+    RETURN ROW('TS314', 'BALANCE_LIMIT', jsonb_build_object('wallet_id', p_wallets.ids[p_to]))::core.refusal;
+END;
+$$;
+
+ALTER FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) IS 'Names the rule that a refused transfer request breaks: error code, slug, and the facts a caller can act on.';
+
+CREATE FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) RETURNS core.transfer_result[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_results core.transfer_result[] := p_results;
+    v_result core.transfer_result;
+BEGIN
+    FOR v_i IN 1..cardinality(p_results) LOOP
+        CONTINUE WHEN p_replays[v_i] IS NULL;
+        SELECT t.id, d.balance, c.balance, f.owner_id, o.owner_id, t.created_at, true, NULL, NULL, NULL
+        INTO v_result
+        FROM core.transfers AS t
+        INNER JOIN core.entries AS d ON d.wallet_id = t.from_wallet_id AND d.seq = t.from_seq
+        INNER JOIN core.entries AS c ON c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq
+        INNER JOIN core.wallets AS f ON f.id = t.from_wallet_id
+        INNER JOIN core.wallets AS o ON o.id = t.to_wallet_id
+        WHERE t.id = p_replays[v_i];
+        v_results[v_i] := v_result;
+    END LOOP;
+    RETURN v_results;
+END;
+$$;
+
+ALTER FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) IS 'Puts in the results of replayed requests: the transfer as it was written, with the balances right after it.';
+
+CREATE FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_positions integer[];
+    v_transfer_ids uuid[];
+    v_same boolean[];
+BEGIN
+    refusals := p_refusals;
+    SELECT array_agg(r.ord), array_agg(k.transfer_id), array_agg(k.request_hash = r.request_hash)
+    INTO v_positions, v_transfer_ids, v_same
+    FROM unnest(p_requests) WITH ORDINALITY AS r (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+        metadata, ord
+    )
+    INNER JOIN core.idempotency_keys AS k
+        ON k.actor_id = coalesce(r.actor_id, p_db_actor) AND k.key = r.idempotency_key;
+
+    SELECT array_agg(nullif(f.first, f.ord)::integer ORDER BY f.ord)
+    INTO firsts
+    FROM (
+        SELECT
+            r.ord,
+            CASE
+                WHEN r.idempotency_key IS NULL THEN r.ord
+                ELSE min(r.ord) OVER (PARTITION BY r.actor_id, r.idempotency_key)
+            END AS first
+        FROM unnest(p_requests) WITH ORDINALITY AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+            link, metadata, ord
+        )
+    ) AS f
+    HAVING bool_or(f.first <> f.ord);
+
+    FOR v_i IN 1..coalesce(cardinality(v_positions), 0) LOOP
+        IF v_same[v_i] AND v_transfer_ids[v_i] IS NOT NULL THEN
+            replays[v_positions[v_i]] := v_transfer_ids[v_i];
+        ELSE
+            refusals := coalesce(refusals, array_fill(NULL::core.refusal, ARRAY[cardinality(p_requests)]));
+            refusals[v_positions[v_i]] := core._key_reused((p_requests[v_positions[v_i]]).idempotency_key);
+        END IF;
+    END LOOP;
+END;
+$$;
+
+ALTER FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) IS 'For each request by position: the transfer that its key already led to (replays), TS301 if the key stands for another request (refusals), and the position of an earlier request of the batch with the same key (firsts).';
+
+CREATE FUNCTION core._guard_ledger() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS901', 'LEDGER_IMMUTABLE',
+        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
+        'Use the functions of schema api; a mistake is put right by a transfer the other way.'
+    );
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._guard_ledger() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._guard_ledger() IS 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
+
+CREATE FUNCTION core._key_reused(p_key text) RETURNS core.refusal
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT ROW('TS301', 'IDEMPOTENCY_KEY_REUSED', jsonb_build_object('idempotency_key', p_key))::core.refusal
+$$;
+
+ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
+
+CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS core.locked_wallets
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_locked core.locked_wallets;
+BEGIN
+    SELECT
+        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status),
+        max(w.last_entry_at)
+    INTO v_locked
+    FROM (
+        SELECT
+            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+            k.last_entry_at
+        FROM core.wallets AS k
+        WHERE k.id = ANY (p_ids)
+        ORDER BY k.id
+        FOR NO KEY UPDATE
+    ) AS w;
+    RETURN v_locked;
+END;
+$$;
+
+ALTER FUNCTION core._lock_wallets(p_ids uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order and returns them as of the locks. Every money function locks its domain rows first, then calls this once.';
+
+CREATE FUNCTION core._notify_rights() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'users' THEN
+        PERFORM pg_notify('tessera_auth', OLD.id::text);
+    ELSE
+        PERFORM pg_notify('tessera_auth', OLD.user_id::text);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._notify_rights() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._notify_rights() IS 'Trigger: NOTIFY tessera_auth with the id of the user whose status, roles, session or key changed, so that API processes forget the credentials they had verified.';
+
+CREATE FUNCTION core._open_wallets() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO core.wallets (owner_id, asset)
+    SELECT NEW.id, a.code
+    FROM core.assets AS a
+    WHERE a.opens_with_user
+    ORDER BY a.code;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._open_wallets() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._open_wallets() IS 'Trigger: opens the wallets of a new user, one for each asset with opens_with_user.';
+
+CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT array_agg(coalesce(array_position(p_ids, s.wallet_id), 0) ORDER BY s.ord, s.side)
+    FROM (
+        SELECT r.ord, v.side, v.wallet_id
+        FROM unnest(p_requests) WITH ORDINALITY AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+            metadata, ord
+        )
+        CROSS JOIN LATERAL (VALUES (1, r.from_wallet_id), (2, r.to_wallet_id)) AS v (side, wallet_id)
+    ) AS s
+$$;
+
+ALTER FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) IS 'Positions of payer (2i - 1) and payee (2i) of each request among the locked wallets; 0 for one that does not exist. The slow way, for batches that name a missing wallet.';
+
+CREATE FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) RETURNS core.transfer_result
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_result core.transfer_result;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_request.from_wallet_id, p_request.to_wallet_id]);
+
+    WITH ok AS MATERIALIZED (
+        SELECT
+            core.uuid7() AS id,
+            greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now,
+            coalesce(p_request.actor_id, core._database_actor()) AS key_actor_id,
+            f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
+            f.version + 1 AS from_seq, t.version + 1 AS to_seq,
+            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
+        FROM core.wallets AS f
+        INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
+        WHERE
+            f.id = p_request.from_wallet_id AND f.id <> t.id
+            AND p_refusal.error_code IS NULL
+            AND p_request.amount BETWEEN 1 AND 1000000000000000
+            AND f.asset = p_request.asset AND t.asset = p_request.asset
+            AND f.status = 'active' AND t.status = 'active'
+            AND (NOT p_payer_is_actor OR p_request.actor_id IS NULL OR f.owner_id = p_request.actor_id)
+            AND f.balance - p_request.amount >= f.minimum + f.held
+            AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
+            AND f.balance - p_request.amount >= f.lifetime_earned - 9000000000000000000
+            AND NOT EXISTS (
+                SELECT FROM core.idempotency_keys AS k
+                WHERE k.actor_id = coalesce(p_request.actor_id, core._database_actor()) AND k.key = p_request.idempotency_key
+            )
+    ), payer AS (
+        UPDATE core.wallets AS w
+        SET
+            balance = o.from_balance, version = o.from_seq, lifetime_spent = w.lifetime_spent + p_request.amount,
+            last_entry_at = o.now
+        FROM ok AS o
+        WHERE w.id = p_request.from_wallet_id
+    ), payee AS (
+        UPDATE core.wallets AS w
+        SET
+            balance = o.to_balance, version = o.to_seq, lifetime_earned = w.lifetime_earned + p_request.amount,
+            last_entry_at = o.now
+        FROM ok AS o
+        WHERE w.id = p_request.to_wallet_id
+    ), transfer AS (
+        INSERT INTO core.transfers (
+            id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
+            reference, metadata
+        )
+        SELECT
+            o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, o.from_seq, o.to_seq, o.now,
+            p_request.actor_id, p_request.asset, p_request.kind,
+            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata
+        FROM ok AS o
+    ), entry AS (
+        INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
+        SELECT e.wallet_id, e.seq, o.id, e.amount, e.balance, o.now
+        FROM ok AS o
+        CROSS JOIN LATERAL (
+            VALUES
+            (p_request.from_wallet_id, o.from_seq, - p_request.amount, o.from_balance),
+            (p_request.to_wallet_id, o.to_seq, p_request.amount, o.to_balance)
+        ) AS e (wallet_id, seq, amount, balance)
+    ), key AS (
+        INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
+        SELECT o.key_actor_id, p_request.idempotency_key, o.id, o.now, p_request.request_hash
+        FROM ok AS o
+        WHERE p_request.idempotency_key IS NOT NULL
+    )
+    SELECT o.id, o.from_balance, o.to_balance, o.from_owner_id, o.to_owner_id, o.now, false, NULL, NULL, NULL
+    INTO v_result
+    FROM ok AS o;
+
+    IF v_result.transfer_id IS NULL THEN
+        v_result := (core._post_transfers(ARRAY[p_request], ARRAY[p_refusal], p_payer_is_actor))[1];
+    END IF;
+    RETURN v_result;
+END;
+$$;
+
+ALTER FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) IS 'One transfer: as core._post_transfers with a batch of one, and by it whenever there is something to decide; several times cheaper when there is not.';
+
+CREATE FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[] DEFAULT NULL::core.refusal[], p_payer_is_actor boolean DEFAULT false) RETURNS core.transfer_result[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 5000;
+    c_amount CONSTANT bigint := 1000000000000000;
+    c_balance CONSTANT bigint := 9000000000000000000;
+    v_count CONSTANT integer := coalesce(cardinality(p_requests), 0);
+    v_amounts bigint [];
+    v_assets text [];
+    v_actors uuid [];
+    v_links integer [];
+    v_ids uuid [];
+    v_slots integer [];
+    v_wallets core.locked_wallets;
+    v_owners uuid [];
+    v_wallet_assets text [];
+    v_statuses text [];
+    v_balances bigint [];
+    v_floors bigint [];
+    v_earned bigint [];
+    v_versions bigint [];
+    v_now timestamptz;
+    v_db_actor CONSTANT uuid := core._database_actor();
+    v_firsts integer [];
+    v_replays uuid [];
+    v_refusals core.refusal [] := p_refusals;
+    v_transfer_ids uuid [];
+    v_from_seqs bigint [];
+    v_to_seqs bigint [];
+    v_from_balances bigint [];
+    v_to_balances bigint [];
+    v_from integer;
+    v_to integer;
+    v_amount bigint;
+    v_link integer;
+    v_posted boolean := false;
+    v_start integer;
+    v_results core.transfer_result [];
+BEGIN
+    IF v_count = 0 THEN
+        RETURN '{}';
+    ELSIF v_count > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', v_count, 'maximum', c_batch), 'Send less at once.');
+    END IF;
+
+    -- Columns of the requests, the wallets they name, and which of these each pays from and to (2i - 1, 2i).
+    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
+    INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
+    FROM unnest(p_requests) AS r;
+
+    WITH ranked AS MATERIALIZED (
+        SELECT s.slot, s.wallet_id, dense_rank() OVER (ORDER BY s.wallet_id) AS place
+        FROM (
+            SELECT row_number() OVER () * 2 - 1 AS slot, r.from_wallet_id AS wallet_id FROM unnest(p_requests) AS r
+            UNION ALL
+            SELECT row_number() OVER () * 2, r.to_wallet_id FROM unnest(p_requests) AS r
+        ) AS s
+    )
+    SELECT
+        (SELECT array_agg(DISTINCT r.wallet_id) FROM ranked AS r),
+        (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
+    INTO v_ids, v_slots;
+
+    v_wallets := core._lock_wallets(v_ids);
+    IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
+        v_slots := core._place_wallets(p_requests, v_wallets.ids);
+    END IF;
+    v_owners := v_wallets.owner_ids;
+    v_wallet_assets := v_wallets.assets;
+    v_statuses := v_wallets.statuses;
+    v_balances := v_wallets.balances;
+    v_floors := v_wallets.floors;
+    v_earned := v_wallets.earned;
+    v_versions := v_wallets.versions;
+    v_now := greatest(clock_timestamp(), v_wallets.last_entry_at);
+    -- filled, so that positions count from 1 whichever is set first
+    v_from_seqs := array_fill(NULL::bigint, ARRAY[v_count]);
+    v_to_seqs := v_from_seqs;
+    v_from_balances := v_from_seqs;
+    v_to_balances := v_from_seqs;
+
+    -- What keys have done before these locks were ours, or do twice in this batch.
+    SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
+    FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
+
+    FOR v_i IN 1..v_count LOOP
+        v_from := v_slots[2 * v_i - 1];
+        v_to := v_slots[2 * v_i];
+        v_amount := v_amounts[v_i];
+        IF v_links[v_i] = v_link THEN
+            -- a further leg of the group that began at v_start: it shares what became of the first
+            IF v_replays[v_start] IS NOT NULL THEN
+                v_replays[v_i] := v_replays[v_start];
+                CONTINUE;
+            ELSIF (v_refusals[v_start]).error_code IS NOT NULL THEN
+                v_refusals[v_i] := v_refusals[v_start];
+                CONTINUE;
+            END IF;
+        ELSE
+            v_link := v_links[v_i];
+            v_start := v_i;
+        END IF;
+        IF v_firsts[v_i] IS NOT NULL AND v_from_seqs[v_firsts[v_i]] IS NOT NULL THEN
+            IF (p_requests[v_i]).request_hash = (p_requests[v_firsts[v_i]]).request_hash THEN
+                v_replays[v_i] := v_transfer_ids[v_firsts[v_i]];
+            ELSE
+                v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
+                v_refusals[v_i] := core._key_reused((p_requests[v_i]).idempotency_key);
+            END IF;
+        END IF;
+        CONTINUE WHEN v_replays[v_i] IS NOT NULL;
+
+        IF v_amount > 0 AND v_amount <= c_amount AND v_from > 0 AND v_to > 0 AND v_from <> v_to
+            AND v_assets[v_i] = v_wallet_assets[v_from] AND v_assets[v_i] = v_wallet_assets[v_to]
+            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] = 'active'
+            AND (NOT p_payer_is_actor OR v_actors[v_i] IS NULL OR v_actors[v_i] = v_owners[v_from])
+            AND v_balances[v_from] - v_amount >= v_floors[v_from]
+            AND v_earned[v_to] <= c_balance - v_amount
+            AND v_balances[v_from] - v_amount >= v_earned[v_from] - c_balance
+            AND (v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL)
+        THEN
+            v_balances[v_from] := v_balances[v_from] - v_amount;
+            v_balances[v_to] := v_balances[v_to] + v_amount;
+            v_earned[v_to] := v_earned[v_to] + v_amount;
+            v_versions[v_from] := v_versions[v_from] + 1;
+            v_versions[v_to] := v_versions[v_to] + 1;
+            v_posted := true;
+            v_from_balances[v_i] := v_balances[v_from];
+            v_to_balances[v_i] := v_balances[v_to];
+            v_from_seqs[v_i] := v_versions[v_from];
+            v_to_seqs[v_i] := v_versions[v_to];
+        ELSE
+            IF v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL THEN
+                v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
+                v_refusals[v_i] := core._explain_refusal(
+                    p_requests[v_i], v_wallets, v_from, v_to, v_balances[v_from] - v_floors[v_from], p_payer_is_actor
+                );
+            END IF;
+            -- take back the legs of this group that had passed
+            FOR v_j IN REVERSE v_i - 1..v_start LOOP
+                v_from := v_slots[2 * v_j - 1];
+                v_to := v_slots[2 * v_j];
+                v_balances[v_from] := v_balances[v_from] + v_amounts[v_j];
+                v_balances[v_to] := v_balances[v_to] - v_amounts[v_j];
+                v_earned[v_to] := v_earned[v_to] - v_amounts[v_j];
+                v_versions[v_from] := v_versions[v_from] - 1;
+                v_versions[v_to] := v_versions[v_to] - 1;
+                v_from_seqs[v_j] := NULL;
+                v_refusals[v_j] := v_refusals[v_i];
+            END LOOP;
+        END IF;
+    END LOOP;
+
+    IF v_posted THEN
+        UPDATE core.wallets AS w
+        SET
+            balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
+            last_entry_at = v_now
+        FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
+        WHERE w.id = n.id AND w.version < n.version;
+
+        INSERT INTO core.transfers (
+            id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
+            reference, metadata
+        )
+        SELECT
+            r.id, r.from_wallet_id, r.to_wallet_id, r.amount, r.from_seq, r.to_seq, v_now, r.actor_id, r.asset, r.kind,
+            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata
+        FROM ROWS FROM (
+            unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_to_seqs)
+        ) AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+            metadata, id, from_seq, to_seq
+        )
+        WHERE r.from_seq IS NOT NULL;
+
+        INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
+        SELECT v_wallets.ids[e.place], e.seq, e.transfer_id, e.amount, e.balance, v_now
+        FROM (
+            SELECT v_slots[2 * d.ord - 1], d.seq, d.transfer_id, - d.amount, d.balance
+            FROM unnest(v_from_seqs, v_transfer_ids, v_amounts, v_from_balances) WITH ORDINALITY
+                AS d (seq, transfer_id, amount, balance, ord)
+            WHERE d.seq IS NOT NULL
+            UNION ALL
+            SELECT v_slots[2 * c.ord], c.to_seq, c.transfer_id, c.amount, c.balance
+            FROM unnest(v_from_seqs, v_to_seqs, v_transfer_ids, v_amounts, v_to_balances) WITH ORDINALITY
+                AS c (seq, to_seq, transfer_id, amount, balance, ord)
+            WHERE c.seq IS NOT NULL
+        ) AS e (place, seq, transfer_id, amount, balance);
+
+        INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
+        SELECT coalesce(r.actor_id, v_db_actor), r.idempotency_key, r.id, v_now, r.request_hash
+        FROM ROWS FROM (unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs)) AS r (
+            from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
+            metadata, id, from_seq
+        )
+        WHERE r.from_seq IS NOT NULL AND r.idempotency_key IS NOT NULL;
+    END IF;
+
+    SELECT array_agg(ROW(
+        CASE WHEN a.from_seq IS NOT NULL THEN a.transfer_id END, a.from_balance, a.to_balance,
+        v_owners[v_slots[2 * a.ord - 1]], v_owners[v_slots[2 * a.ord]],
+        CASE WHEN a.from_seq IS NOT NULL THEN v_now END, false, a.error_code, a.error, a.detail
+    )::core.transfer_result)
+    INTO v_results
+    FROM ROWS FROM (
+        unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_from_balances), unnest(v_to_balances), unnest(v_refusals)
+    ) WITH ORDINALITY AS a (transfer_id, from_seq, from_balance, to_balance, error_code, error, detail, ord)
+    WHERE a.ord <= v_count;
+    IF v_replays IS NOT NULL THEN
+        v_results := core._fill_replays(v_results, v_replays);
+    END IF;
+    RETURN v_results;
+END;
+$$;
+
+ALTER FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) IS 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';
+
+CREATE FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = p_code,
+        MESSAGE = p_slug,
+        DETAIL = coalesce(p_detail, '{}')::text,
+        HINT = coalesce(p_hint, '');
+END;
+$$;
+
+ALTER FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) IS 'Raises SQLSTATE p_code (TSnnn) with the slug as message, the facts as JSON in DETAIL and what to do in HINT.';
+
+CREATE FUNCTION core._rate(p_name text, p_asset text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS numeric
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_value numeric;
+    v_at timestamptz := coalesce(p_at, statement_timestamp());
+BEGIN
+    SELECT r.value
+    INTO v_value
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND (r.asset = p_asset OR r.asset IS NULL)
+        AND r.valid_from <= v_at AND (r.valid_to IS NULL OR r.valid_to > v_at)
+    ORDER BY r.asset NULLS LAST, r.valid_from DESC
+    LIMIT 1;
+    IF v_value IS NULL THEN
+        PERFORM core._raise(
+            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', p_name, 'asset', p_asset, 'at', v_at),
+            'Add a row to core.rates that is in force.'
+        );
+    END IF;
+    RETURN v_value;
+END;
+$$;
+
+ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) IS 'The value of the rate p_name for p_asset in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+
+CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    SELECT array_agg(w.id ORDER BY w.shard)
+    INTO v_ids
+    FROM core.wallets AS w
+    WHERE w.owner_id IS NULL AND w.purpose = p_purpose AND w.asset = p_asset;
+    IF v_ids IS NULL THEN
+        PERFORM core._raise(
+            'TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset, 'purpose', p_purpose),
+            'No system wallet of this purpose holds this asset.'
+        );
+    END IF;
+    RETURN v_ids[1 + get_byte(uuid_send(p_for), 15) % cardinality(v_ids)];
+END;
+$$;
+
+ALTER FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) IS 'The shard of a system wallet that is used on behalf of the row with this id.';
+
+CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT jsonb_build_object(
+        'transfer_id', p_transfer_id, 'from_wallet_id', p_from_wallet_id, 'to_wallet_id', p_to_wallet_id,
+        'amount', p_amount, 'asset', p_asset, 'kind', p_kind, 'reference', p_reference, 'created_at', p_created_at
+    )
+$$;
+
+ALTER FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the event transfer.posted. Names no balance: both sides get it.';
+
+CREATE FUNCTION core._user_channels(p_first uuid, p_second uuid) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT array_remove(ARRAY['user:' || p_first::text, 'user:' || p_second::text], NULL)
+$$;
+
+ALTER FUNCTION core._user_channels(p_first uuid, p_second uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._user_channels(p_first uuid, p_second uuid) IS 'Channels user:<id> of both, leaving out who is NULL (the owner of a system wallet).';
+
+CREATE FUNCTION core.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+
+CREATE TABLE core.entries (
+    wallet_id uuid NOT NULL,
+    seq core.entry_seq NOT NULL,
+    transfer_id uuid NOT NULL,
+    amount core.entry_amount NOT NULL,
+    balance bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE core.entries OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.entries IS 'Two rows a transfer: the debit (negative) and the credit, with the wallet''s running balance. Append-only.';
+
+COMMENT ON COLUMN core.entries.seq IS 'Position in the wallet''s history: 1, 2, 3… without gaps.';
+
+COMMENT ON COLUMN core.entries.balance IS 'Balance of the wallet after this entry.';
+
+COMMENT ON COLUMN core.entries.created_at IS 'Never earlier than that of the entry before it in the same wallet.';
+
+CREATE VIEW api.entries AS
+ SELECT wallet_id,
+    (seq)::bigint AS seq,
+    transfer_id,
+    (amount)::bigint AS amount,
+    balance,
+    created_at
+   FROM core.entries e;
+
+ALTER VIEW api.entries OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.entries IS 'Two rows a transfer: signed amount and the wallet''s balance after it; seq is 1, 2, 3… in each wallet.';
+
+CREATE TABLE core.rates (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    name text NOT NULL,
+    asset text,
+    value numeric NOT NULL,
+    unit text NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_to timestamp with time zone,
+    note text,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
+    CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
+    CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
+    CONSTRAINT rates_unit_check CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
+    CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
+);
+
+ALTER TABLE core.rates OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.rates IS 'Every number that decides about money: fees, shares, prices, limits. Of several in force the one with the latest valid_from counts. Nothing falls back to a number in code: a missing rate is TS801 CONFIGURATION_ERROR.';
+
+COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
+
+COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
+
+CREATE VIEW api.rates AS
+ SELECT name,
+    asset,
+    value,
+    unit,
+    valid_from,
+    valid_to,
+    note
+   FROM core.rates r;
+
+ALTER VIEW api.rates OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+
+CREATE TABLE core.tips (
+    id uuid NOT NULL,
+    sender_id uuid NOT NULL,
+    creator_id uuid NOT NULL,
+    amount core.positive_amount NOT NULL,
+    platform_fee bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    stream_id uuid,
+    call_id uuid,
+    message text
+);
+
+ALTER TABLE core.tips OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.tips IS 'Tips, written in the commit of their transfer; append-only. No foreign keys, as for transfers: api.audit_ledger() looks for orphans.';
+
+COMMENT ON COLUMN core.tips.id IS 'The id of the transfer to the creator (of the fee, where the fee takes all).';
+
+COMMENT ON COLUMN core.tips.amount IS 'Tokens that the sender paid: platform_fee and the creator''s cut.';
+
+COMMENT ON COLUMN core.tips.platform_fee IS 'floor(amount × rate platform_fee / 10000) tokens, a second transfer of kind fee.';
+
+CREATE VIEW api.tips AS
+ SELECT id AS tip_id,
+    sender_id,
+    creator_id,
+    (amount)::bigint AS amount,
+    platform_fee,
+    ((amount)::bigint - platform_fee) AS creator_cut,
+    message,
+    stream_id,
+    call_id,
+    created_at
+   FROM core.tips t;
+
+ALTER VIEW api.tips OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.tips IS 'Tips; amounts in tokens, tip_id is the id of the transfer.';
+
+CREATE TABLE core.transfers (
+    id uuid NOT NULL,
+    from_wallet_id uuid NOT NULL,
+    to_wallet_id uuid NOT NULL,
+    amount core.positive_amount NOT NULL,
+    from_seq core.entry_seq NOT NULL,
+    to_seq core.entry_seq NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    actor_id uuid,
+    asset text NOT NULL,
+    kind text NOT NULL,
+    db_user text,
+    reference text,
+    metadata jsonb
+);
+
+ALTER TABLE core.transfers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.transfers IS 'One movement of an amount between two wallets of one asset. Append-only.';
+
+COMMENT ON COLUMN core.transfers.from_seq IS 'seq of the debit in entries (from_wallet_id, from_seq).';
+
+COMMENT ON COLUMN core.transfers.to_seq IS 'seq of the credit in entries (to_wallet_id, to_seq).';
+
+COMMENT ON COLUMN core.transfers.actor_id IS 'The user on whose behalf the API asked; NULL when a database user did.';
+
+COMMENT ON COLUMN core.transfers.kind IS 'Why it moved: transfer, tip, fee, grant…';
+
+COMMENT ON COLUMN core.transfers.db_user IS 'session_user, when no actor was given.';
+
+COMMENT ON COLUMN core.transfers.reference IS 'What it belongs to, in the caller''s words.';
+
+CREATE VIEW api.transfers AS
+ SELECT id AS transfer_id,
+    from_wallet_id,
+    to_wallet_id,
+    (amount)::bigint AS amount,
+    asset,
+    kind,
+    reference,
+    actor_id,
+    db_user,
+    metadata,
+    created_at
+   FROM core.transfers t;
+
+ALTER VIEW api.transfers OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.transfers IS 'Every movement there ever was, one row each.';
+
+CREATE TABLE core.assets (
+    code text NOT NULL,
+    scale smallint NOT NULL,
+    name text NOT NULL,
+    opens_with_user boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z][A-Z0-9_]{1,15}$'::text)),
+    CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 18)))
+);
+
+ALTER TABLE core.assets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole number of the asset''s minor unit: 10^-scale of the asset.';
+
+COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
+
+COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
+
+CREATE TABLE core.wallets (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    owner_id uuid,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    minimum bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    lifetime_earned bigint DEFAULT 0 NOT NULL,
+    lifetime_spent bigint DEFAULT 0 NOT NULL,
+    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    shard smallint DEFAULT 0 NOT NULL,
+    asset text NOT NULL,
+    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
+    status core.wallet_status DEFAULT 'active'::text NOT NULL,
+    CONSTRAINT wallets_floor CHECK (((held >= 0) AND ((balance - held) >= minimum))),
+    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.wallets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
+
+COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
+
+COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
+
+COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
+
+COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
+
+COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
+
+COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
+
+COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
+
+COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
+
+COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
+
+CREATE VIEW api.wallets AS
+ SELECT w.id AS wallet_id,
+    w.owner_id,
+    (w.purpose)::text AS purpose,
+    w.shard,
+    w.asset,
+    a.scale,
+    w.balance,
+    w.held,
+    w.minimum,
+    ((w.balance - w.held) - w.minimum) AS spendable,
+    w.lifetime_earned,
+    w.lifetime_spent,
+    w.version,
+    (w.status)::text AS status,
+    w.created_at
+   FROM (core.wallets w
+     JOIN core.assets a ON ((a.code = w.asset)));
+
+ALTER VIEW api.wallets OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum.';
+
+CREATE TABLE core.api_keys (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    prefix text NOT NULL,
+    key_hash bytea NOT NULL,
+    old_key_hash bytea,
+    old_key_expires_at timestamp with time zone,
+    scopes text[] NOT NULL,
+    rate_limit_per_minute integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    rotated_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    CONSTRAINT api_keys_key_hash_check CHECK ((octet_length(key_hash) = 32)),
+    CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 80))),
+    CONSTRAINT api_keys_old_key_expires CHECK (((old_key_hash IS NULL) = (old_key_expires_at IS NULL))),
+    CONSTRAINT api_keys_old_key_hash_check CHECK ((octet_length(old_key_hash) = 32)),
+    CONSTRAINT api_keys_prefix_check CHECK ((octet_length(prefix) = 12)),
+    CONSTRAINT api_keys_rate_limit_per_minute_check CHECK (((rate_limit_per_minute >= 1) AND (rate_limit_per_minute <= 1000000)))
+);
+
+ALTER TABLE core.api_keys OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.api_keys IS 'Keys for programs. The key itself is shown once, when it is made.';
+
+COMMENT ON COLUMN core.api_keys.prefix IS 'First characters of the key, to recognise it by.';
+
+COMMENT ON COLUMN core.api_keys.key_hash IS 'SHA-256 of the key.';
+
+COMMENT ON COLUMN core.api_keys.old_key_hash IS 'SHA-256 of the key before the last rotation, good until old_key_expires_at.';
+
+COMMENT ON COLUMN core.api_keys.scopes IS 'What the key may do, as far as its user may.';
+
+COMMENT ON COLUMN core.api_keys.rate_limit_per_minute IS 'Requests a minute; NULL for the limit of everybody.';
+
+COMMENT ON COLUMN core.api_keys.last_used_at IS 'Written down about once a minute, not on each request.';
+
+CREATE TABLE core.audit_log (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    db_user text DEFAULT SESSION_USER NOT NULL,
+    action text NOT NULL,
+    subject_id uuid,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    request_id text,
+    address text,
+    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
+);
+
+ALTER TABLE core.audit_log OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters afterwards: rights, keys, suspensions, money made by hand. Append-only.';
+
+COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
+
+COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
+
+CREATE TABLE core.creator_settings (
+    user_id uuid NOT NULL,
+    rate_per_minute bigint NOT NULL,
+    ticket_price bigint,
+    bio text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT creator_settings_bio_check CHECK ((char_length(bio) <= 1000)),
+    CONSTRAINT creator_settings_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 1000000000))),
+    CONSTRAINT creator_settings_ticket_price_check CHECK (((ticket_price >= 1) AND (ticket_price <= 1000000000)))
+);
+
+ALTER TABLE core.creator_settings OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.creator_settings IS 'What a creator asks for. Clients never supply a price.';
+
+COMMENT ON COLUMN core.creator_settings.rate_per_minute IS 'Price of a minute of a call, in tokens.';
+
+COMMENT ON COLUMN core.creator_settings.ticket_price IS 'Price of a ticket to a stream, in tokens, unless the stream says otherwise; NULL for none.';
+
+CREATE TABLE core.idempotency_keys (
+    actor_id uuid NOT NULL,
+    key core.idempotency_key NOT NULL,
+    transfer_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    request_hash core.request_hash NOT NULL,
+    result jsonb
+);
+
+ALTER TABLE core.idempotency_keys OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.idempotency_keys IS 'Keys of money requests that took effect; written in the same commit as the effect. They do not expire.';
+
+COMMENT ON COLUMN core.idempotency_keys.actor_id IS 'Whose key: the user, or for a database user core._database_actor().';
+
+COMMENT ON COLUMN core.idempotency_keys.transfer_id IS 'The (first) transfer it led to; the answer is rebuilt from it and its entry.';
+
+COMMENT ON COLUMN core.idempotency_keys.request_hash IS 'First 16 bytes of the SHA-256 of the request''s fields: a key sent with another request is refused.';
+
+COMMENT ON COLUMN core.idempotency_keys.result IS 'The stored answer, where it cannot be rebuilt from the transfer.';
+
+CREATE TABLE core.login_attempts (
+    account_hash bytea NOT NULL,
+    address text NOT NULL,
+    attempts integer NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT login_attempts_account_hash_check CHECK ((octet_length(account_hash) = 32)),
+    CONSTRAINT login_attempts_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT login_attempts_attempts_check CHECK ((attempts > 0))
+);
+
+ALTER TABLE core.login_attempts OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.login_attempts IS 'Attempts to log in that have not succeeded, per account and address, so that guessing elsewhere cannot lock the owner out.';
+
+COMMENT ON COLUMN core.login_attempts.account_hash IS 'SHA-256 of the email address, whether an account has it or not.';
+
+COMMENT ON COLUMN core.login_attempts.address IS 'IPv4 address, or /64 of an IPv6 address.';
+
+COMMENT ON COLUMN core.login_attempts.since IS 'Start of the window in which attempts are counted.';
+
+CREATE TABLE core.outbox (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    type text NOT NULL,
+    channels text[] NOT NULL,
+    payload jsonb NOT NULL
+);
+
+ALTER TABLE core.outbox OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.outbox IS 'Events, written in the commit that they tell of and after the wallets were locked, so that ids are causal per wallet. The relay reads them by transaction snapshot, never by id.';
+
+COMMENT ON COLUMN core.outbox.channels IS 'Channels that get the event: user:<id>, creator:<id>, stream:<id>, call:<id>…';
+
+ALTER TABLE core.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME core.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE core.refresh_tokens (
+    token_hash bytea NOT NULL,
+    session_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    used_at timestamp with time zone,
+    successor_hash bytea,
+    CONSTRAINT refresh_tokens_successor_hash_check CHECK ((octet_length(successor_hash) = 32)),
+    CONSTRAINT refresh_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32)),
+    CONSTRAINT refresh_tokens_used_has_successor CHECK (((used_at IS NULL) = (successor_hash IS NULL)))
+);
+
+ALTER TABLE core.refresh_tokens OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.refresh_tokens IS 'Each is good for one refresh. Used again later than a lost answer explains, its session is revoked.';
+
+COMMENT ON COLUMN core.refresh_tokens.token_hash IS 'SHA-256 of the token.';
+
+COMMENT ON COLUMN core.refresh_tokens.successor_hash IS 'SHA-256 of the token that its use gave out.';
+
+CREATE TABLE core.schema_functions (
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    signatures text[] NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE core.schema_functions OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.schema_functions IS 'Files of sql/functions as they are in force here, and the functions each of them made.';
+
+CREATE TABLE core.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    applied_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT schema_migrations_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE core.schema_migrations OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.schema_migrations IS 'Files of sql/migrations that were applied here, with the hash they had then.';
+
+CREATE TABLE core.sessions (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    revoke_reason text,
+    user_agent text,
+    address text,
+    CONSTRAINT sessions_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT sessions_revoke_reason CHECK ((revoke_reason = ANY (ARRAY['logout'::text, 'refresh_token_reused'::text, 'suspended'::text, 'password_changed'::text, 'admin'::text]))),
+    CONSTRAINT sessions_revoked_for_a_reason CHECK (((revoked_at IS NULL) = (revoke_reason IS NULL))),
+    CONSTRAINT sessions_user_agent_check CHECK ((octet_length(user_agent) <= 512))
+);
+
+ALTER TABLE core.sessions OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.sessions IS 'One sign-in: the family of refresh tokens that descend from it, and the sid of its access tokens.';
+
+COMMENT ON COLUMN core.sessions.expires_at IS 'When it ends unless a refresh moves it on.';
+
+COMMENT ON COLUMN core.sessions.revoked_at IS 'From then on no token of the session is worth anything.';
+
+CREATE TABLE core.users (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    email text NOT NULL,
+    username text NOT NULL,
+    display_name text NOT NULL,
+    password_hash text,
+    roles text[] DEFAULT '{}'::text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    token_epoch integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
+    CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
+    CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9][a-z0-9_.-]{1,31}$'::text))
+);
+
+ALTER TABLE core.users OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.users IS 'People. A new row opens a wallet for each asset that opens with a user.';
+
+COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
+
+COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
+
+COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
+
+ALTER TABLE ONLY core.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.assets
+    ADD CONSTRAINT assets_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY core.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.creator_settings
+    ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY core.entries
+    ADD CONSTRAINT entries_pkey PRIMARY KEY (wallet_id, seq);
+
+ALTER TABLE ONLY core.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key);
+
+ALTER TABLE ONLY core.login_attempts
+    ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
+
+ALTER TABLE ONLY core.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (xid, id);
+
+ALTER TABLE ONLY core.rates
+    ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, valid_from);
+
+ALTER TABLE ONLY core.rates
+    ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY core.schema_functions
+    ADD CONSTRAINT schema_functions_pkey PRIMARY KEY (path);
+
+ALTER TABLE ONLY core.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY core.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.tips
+    ADD CONSTRAINT tips_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.transfers
+    ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.wallets
+    ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
+
+CREATE UNIQUE INDEX api_keys_key_hash_key ON core.api_keys USING btree (key_hash);
+
+CREATE UNIQUE INDEX api_keys_old_key_hash_key ON core.api_keys USING btree (old_key_hash) WHERE (old_key_hash IS NOT NULL);
+
+CREATE INDEX api_keys_user_id_idx ON core.api_keys USING btree (user_id);
+
+CREATE INDEX audit_log_actor_id_idx ON core.audit_log USING btree (actor_id, id);
+
+CREATE INDEX audit_log_subject_id_idx ON core.audit_log USING btree (subject_id, id);
+
+CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
+
+CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens USING btree (session_id);
+
+CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
+
+CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
+
+CREATE INDEX tips_creator_id_idx ON core.tips USING btree (creator_id, id);
+
+CREATE INDEX tips_sender_id_idx ON core.tips USING btree (sender_id, id);
+
+CREATE UNIQUE INDEX users_email_key ON core.users USING btree (lower(email));
+
+CREATE UNIQUE INDEX users_username_key ON core.users USING btree (username);
+
+CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_id, asset) WHERE (owner_id IS NOT NULL);
+
+CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
+
+CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights();
+
+CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights();
+
+CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights();
+
+CREATE TRIGGER sessions_notify_revoked AFTER UPDATE OF revoked_at ON core.sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION core._notify_rights();
+
+CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.tips FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights();
+
+CREATE TRIGGER users_open_wallets AFTER INSERT ON core.users FOR EACH ROW EXECUTE FUNCTION core._open_wallets();
+
+CREATE TRIGGER wallets_guard_history BEFORE DELETE OR TRUNCATE ON core.wallets FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER wallets_guard_writes BEFORE INSERT OR UPDATE ON core.wallets FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+
+ALTER TABLE ONLY core.api_keys
+    ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.creator_settings
+    ADD CONSTRAINT creator_settings_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.rates
+    ADD CONSTRAINT rates_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
+
+ALTER TABLE ONLY core.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES core.sessions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY core.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.wallets
+    ADD CONSTRAINT wallets_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
+
+ALTER TABLE ONLY core.wallets
+    ADD CONSTRAINT wallets_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES core.users(id);
+
+GRANT USAGE ON SCHEMA api TO tessera_ledger;
+GRANT USAGE ON SCHEMA api TO tessera_app;
+GRANT USAGE ON SCHEMA api TO tessera_scheduler;
+GRANT USAGE ON SCHEMA api TO tessera_dba;
+GRANT USAGE ON SCHEMA api TO tessera_readonly;
+
+GRANT USAGE ON SCHEMA core TO tessera_ledger;
+GRANT USAGE ON SCHEMA core TO tessera_app;
+GRANT USAGE ON SCHEMA core TO tessera_scheduler;
+GRANT USAGE ON SCHEMA core TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.audit_ledger() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_app;
+GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_app;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_app;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.wallet_balances(p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+
+REVOKE ALL ON TABLE core.entries FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
+GRANT SELECT ON TABLE core.entries TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.entries TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.entries TO tessera_app;
+GRANT SELECT ON TABLE api.entries TO tessera_scheduler;
+GRANT SELECT ON TABLE api.entries TO tessera_dba;
+GRANT SELECT ON TABLE api.entries TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.rates TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
+GRANT SELECT ON TABLE core.rates TO tessera_app;
+GRANT SELECT ON TABLE core.rates TO tessera_scheduler;
+
+GRANT SELECT ON TABLE api.rates TO tessera_app;
+GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
+GRANT SELECT ON TABLE api.rates TO tessera_dba;
+GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.tips FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips TO tessera_owner;
+GRANT SELECT ON TABLE core.tips TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.tips TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.tips TO tessera_app;
+GRANT SELECT ON TABLE api.tips TO tessera_scheduler;
+GRANT SELECT ON TABLE api.tips TO tessera_dba;
+GRANT SELECT ON TABLE api.tips TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.transfers FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers TO tessera_owner;
+GRANT SELECT ON TABLE core.transfers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.transfers TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.transfers TO tessera_app;
+GRANT SELECT ON TABLE api.transfers TO tessera_scheduler;
+GRANT SELECT ON TABLE api.transfers TO tessera_dba;
+GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.assets TO tessera_dba;
+GRANT SELECT ON TABLE core.assets TO tessera_ledger;
+GRANT SELECT ON TABLE core.assets TO tessera_app;
+GRANT SELECT ON TABLE core.assets TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.wallets FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.wallets TO tessera_owner;
+GRANT SELECT ON TABLE core.wallets TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(balance) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(held) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(minimum) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(version) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_earned) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_spent) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.wallets TO tessera_app;
+GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
+GRANT SELECT ON TABLE api.wallets TO tessera_dba;
+GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
+
+REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
+GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
+GRANT SELECT ON TABLE core.creator_settings TO tessera_ledger;
+GRANT SELECT ON TABLE core.creator_settings TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.idempotency_keys FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.idempotency_keys TO tessera_owner;
+GRANT SELECT ON TABLE core.idempotency_keys TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.idempotency_keys TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.login_attempts TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.login_attempts TO tessera_app;
+GRANT SELECT,DELETE ON TABLE core.login_attempts TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.outbox TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.outbox TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.refresh_tokens TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.refresh_tokens TO tessera_app;
+GRANT SELECT,DELETE ON TABLE core.refresh_tokens TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.schema_functions TO tessera_dba;
+GRANT SELECT ON TABLE core.schema_functions TO tessera_app;
+GRANT SELECT ON TABLE core.schema_functions TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.schema_migrations TO tessera_dba;
+GRANT SELECT ON TABLE core.schema_migrations TO tessera_app;
+GRANT SELECT ON TABLE core.schema_migrations TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.sessions TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.sessions TO tessera_app;
+GRANT SELECT,DELETE ON TABLE core.sessions TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.users TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
+GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
+GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_dba;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA api GRANT SELECT ON TABLES TO tessera_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA api GRANT SELECT ON TABLES TO tessera_scheduler;
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA api GRANT SELECT ON TABLES TO tessera_dba;
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA api GRANT SELECT ON TABLES TO tessera_readonly;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA core GRANT SELECT ON TABLES TO tessera_dba;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner REVOKE ALL ON FUNCTIONS FROM PUBLIC;
