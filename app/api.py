@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import Router
 
+from app.accounts.routes import accounts_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 
@@ -11,4 +12,5 @@ ROUTERS: list[Router] = [
     health_router,
     metrics_router,
     docs_router,
+    accounts_router,
 ]

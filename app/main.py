@@ -14,6 +14,7 @@ from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.cors import CORSConfig
 
 from app.accounts.queries import AccountQueries
+from app.accounts.service import Accounts
 from app.api import ROUTERS
 from app.core.answers import handle_exception
 from app.core.auth import Authenticator, TokenSigner, provide_actor
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         RateLimits(settings.rate_limit_per_minute, settings.rate_limit_auth_per_minute),
     )
     context.auth = Authenticator(TokenSigner(settings), context.get(AccountQueries), context.limits)
+    context.get(Accounts)
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,
