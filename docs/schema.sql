@@ -879,55 +879,68 @@ ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
 
-CREATE FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) RETURNS core.refusal
+CREATE FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) RETURNS core.refusal
     LANGUAGE plpgsql IMMUTABLE
     AS $$
 DECLARE
-    v_shut integer := CASE WHEN p_wallets.statuses[p_from] <> 'active' THEN p_from ELSE p_to END;
+    v_request CONSTANT core.transfer_request := p_requests[p_position];
+    v_from CONSTANT integer := p_slots[2 * p_position - 1];
+    v_to CONSTANT integer := p_slots[2 * p_position];
+    v_shut integer := CASE WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from ELSE v_to END;
+    v_spendable CONSTANT bigint := p_balances[v_from] - p_wallets.floors[v_from];
+    v_required bigint := 0;
 BEGIN
-    IF p_request.amount IS NULL OR p_request.amount NOT BETWEEN 1 AND 1000000000000000 THEN
+    IF v_request.amount IS NULL OR v_request.amount NOT BETWEEN 1 AND 1000000000000000 THEN
         RETURN ROW(
             'TS102', 'INVALID_AMOUNT',
-            jsonb_build_object('amount', p_request.amount, 'minimum', 1, 'maximum', 1000000000000000)
+            jsonb_build_object('amount', v_request.amount, 'minimum', 1, 'maximum', 1000000000000000)
         )::core.refusal;
-    ELSIF p_from = 0 OR p_to = 0 THEN
+    ELSIF v_from = 0 OR v_to = 0 THEN
         RETURN ROW(
             'TS210', 'WALLET_NOT_FOUND',
-            jsonb_build_object('wallet_id', CASE WHEN p_from = 0 THEN p_request.from_wallet_id ELSE p_request.to_wallet_id END)
+            jsonb_build_object('wallet_id', CASE WHEN v_from = 0 THEN v_request.from_wallet_id ELSE v_request.to_wallet_id END)
         )::core.refusal;
-    ELSIF p_from = p_to THEN
-        RETURN ROW('TS104', 'SELF_TRANSFER', jsonb_build_object('wallet_id', p_request.from_wallet_id))::core.refusal;
-    ELSIF p_request.asset IS DISTINCT FROM p_wallets.assets[p_from] OR p_request.asset IS DISTINCT FROM p_wallets.assets[p_to] THEN
+    ELSIF v_from = v_to THEN
+        RETURN ROW('TS104', 'SELF_TRANSFER', jsonb_build_object('wallet_id', v_request.from_wallet_id))::core.refusal;
+    ELSIF v_request.asset IS DISTINCT FROM p_wallets.assets[v_from] OR v_request.asset IS DISTINCT FROM p_wallets.assets[v_to] THEN
         RETURN ROW(
             'TS103', 'ASSET_MISMATCH',
             jsonb_build_object(
-                'asset', p_request.asset, 'from_asset', p_wallets.assets[p_from], 'to_asset', p_wallets.assets[p_to]
+                'asset', v_request.asset, 'from_asset', p_wallets.assets[v_from], 'to_asset', p_wallets.assets[v_to]
             )
         )::core.refusal;
-    ELSIF p_payer_is_actor AND p_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[p_from] AND p_request.actor_id IS NOT NULL THEN
-        RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', p_request.from_wallet_id))::core.refusal;
+    ELSIF p_payer_is_actor AND v_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[v_from] AND v_request.actor_id IS NOT NULL THEN
+        RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', v_request.from_wallet_id))::core.refusal;
     ELSIF p_wallets.statuses[v_shut] <> 'active' THEN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
             jsonb_build_object('wallet_id', p_wallets.ids[v_shut])
         )::core.refusal;
-    ELSIF p_spendable < p_request.amount THEN
+    END IF;
+    -- all legs of a group that the same wallet pays
+    FOR v_i IN p_start..cardinality(p_requests) LOOP
+        EXIT WHEN v_i > p_start AND (p_requests[v_i]).link IS DISTINCT FROM v_request.link OR v_i > p_position AND v_request.link IS NULL;
+        IF p_slots[2 * v_i - 1] = v_from THEN
+            v_required := v_required + (p_requests[v_i]).amount;
+        END IF;
+    END LOOP;
+    IF v_spendable < v_required THEN
         RETURN ROW(
             'TS401', 'INSUFFICIENT_TOKENS',
             jsonb_build_object(
-                'required', p_request.amount, 'current', p_spendable, 'shortfall', p_request.amount - p_spendable,
-                'asset', p_request.asset
+                'required', v_required, 'current', v_spendable, 'shortfall', v_required - v_spendable,
+                'asset', v_request.asset
             )
         )::core.refusal;
     END IF;
-    RETURN ROW('TS314', 'BALANCE_LIMIT', jsonb_build_object('wallet_id', p_wallets.ids[p_to]))::core.refusal;
+    RETURN ROW('TS314', 'BALANCE_LIMIT', jsonb_build_object('wallet_id', p_wallets.ids[v_to]))::core.refusal;
 END;
 $$;
 
-ALTER FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) OWNER TO tessera_ledger;
+ALTER FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) IS 'Names the rule that a refused transfer request breaks: error code, slug, and the facts a caller can act on.';
+COMMENT ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) IS 'Names the rule that a refused transfer request breaks: error code, slug, and the facts a caller can act on.';
 
 CREATE FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) RETURNS core.transfer_result[]
     LANGUAGE plpgsql
@@ -1066,11 +1079,7 @@ CREATE FUNCTION core._notify_rights() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    IF TG_TABLE_NAME = 'users' THEN
-        PERFORM pg_notify('tessera_auth', OLD.id::text);
-    ELSE
-        PERFORM pg_notify('tessera_auth', OLD.user_id::text);
-    END IF;
+    PERFORM pg_notify('tessera_auth', to_jsonb(OLD) ->> TG_ARGV[0]);
     RETURN NULL;
 END;
 $$;
@@ -1147,20 +1156,16 @@ BEGIN
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = coalesce(p_request.actor_id, core._database_actor()) AND k.key = p_request.idempotency_key
             )
-    ), payer AS (
+    ), wallet AS (
         UPDATE core.wallets AS w
         SET
-            balance = o.from_balance, version = o.from_seq, lifetime_spent = w.lifetime_spent + p_request.amount,
+            balance = CASE WHEN w.id = p_request.from_wallet_id THEN o.from_balance ELSE o.to_balance END,
+            version = w.version + 1,
+            lifetime_spent = w.lifetime_spent + CASE WHEN w.id = p_request.from_wallet_id THEN p_request.amount ELSE 0 END,
+            lifetime_earned = w.lifetime_earned + CASE WHEN w.id = p_request.from_wallet_id THEN 0 ELSE p_request.amount END,
             last_entry_at = o.now
         FROM ok AS o
-        WHERE w.id = p_request.from_wallet_id
-    ), payee AS (
-        UPDATE core.wallets AS w
-        SET
-            balance = o.to_balance, version = o.to_seq, lifetime_earned = w.lifetime_earned + p_request.amount,
-            last_entry_at = o.now
-        FROM ok AS o
-        WHERE w.id = p_request.to_wallet_id
+        WHERE w.id IN (p_request.from_wallet_id, p_request.to_wallet_id)
     ), transfer AS (
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
@@ -1334,12 +1339,6 @@ BEGIN
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
         ELSE
-            IF v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL THEN
-                v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
-                v_refusals[v_i] := core._explain_refusal(
-                    p_requests[v_i], v_wallets, v_from, v_to, v_balances[v_from] - v_floors[v_from], p_payer_is_actor
-                );
-            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -1350,6 +1349,12 @@ BEGIN
                 v_versions[v_from] := v_versions[v_from] - 1;
                 v_versions[v_to] := v_versions[v_to] - 1;
                 v_from_seqs[v_j] := NULL;
+            END LOOP;
+            v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
+            IF (v_refusals[v_i]).error_code IS NULL THEN
+                v_refusals[v_i] := core._explain_refusal(p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor);
+            END IF;
+            FOR v_j IN v_start..v_i - 1 LOOP
                 v_refusals[v_j] := v_refusals[v_i];
             END LOOP;
         END IF;
@@ -2093,9 +2098,9 @@ CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_i
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
-CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights();
+CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
-CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights();
+CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
 CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -2103,9 +2108,9 @@ CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATE
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights();
+CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights('user_id');
 
-CREATE TRIGGER sessions_notify_revoked AFTER UPDATE OF revoked_at ON core.sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION core._notify_rights();
+CREATE TRIGGER sessions_notify_revoked AFTER UPDATE OF revoked_at ON core.sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION core._notify_rights('user_id');
 
 CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.tips FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -2113,7 +2118,7 @@ CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON co
 
 CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights();
+CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights('id');
 
 CREATE TRIGGER users_open_wallets AFTER INSERT ON core.users FOR EACH ROW EXECUTE FUNCTION core._open_wallets();
 
@@ -2220,7 +2225,7 @@ REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_met
 
 REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._explain_refusal(p_request core.transfer_request, p_wallets core.locked_wallets, p_from integer, p_to integer, p_spendable bigint, p_payer_is_actor boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
 

@@ -75,7 +75,7 @@ CHECKS: dict[str, Callable[[], int]] = {
     "ruff check": command("ruff", "check", "--quiet", "."),
     "ruff format": command("ruff", "format", "--check", "--quiet", "."),
     "mypy": command("mypy", "--no-error-summary"),
-    "sqlfluff": command("sqlfluff", "lint", "--disable-progress-bar", "--nocolor", "--processes", "2", "sql"),
+    "sqlfluff": command("sqlfluff", "lint", "--disable-progress-bar", "--nocolor", "sql"),
     "squawk": command(
         "squawk", "--config", ".squawk.toml", *sorted(map(str, PROJECT_ROOT.glob("sql/migrations/*.sql")))
     ),

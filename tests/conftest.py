@@ -16,9 +16,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests.support.application import running_client
-from tests.support.postgres import Clone, ServerInfo, discard, prepare, run_server, unique_name, violations
+from tests.support.postgres import Clone, Connection, ServerInfo, discard, prepare, run_server, unique_name, violations
 
-Connect = Callable[..., Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+Connect = Callable[..., Awaitable[Connection]]
 
 _run = ExitStack()
 """What the process that started the server has to undo when the run ends."""
@@ -108,19 +108,19 @@ def db_url(database: Clone) -> str:
 
 
 @pytest_asyncio.fixture
-async def db(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+async def db(database: Clone) -> Connection:
     """A connection of the superuser."""
     return await database.connect()
 
 
 @pytest_asyncio.fixture
-async def app_conn(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+async def app_conn(database: Clone) -> Connection:
     """A connection of tessera_app, as the API has."""
     return await database.connect("app")
 
 
 @pytest_asyncio.fixture
-async def dba_conn(database: Clone) -> asyncpg.Connection[asyncpg.Record]:
+async def dba_conn(database: Clone) -> Connection:
     """A connection of a person in the group tessera_dba."""
     return await database.connect("dba")
 

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -26,7 +27,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.core.migrations import migrate
 from app.settings import Settings, load_settings
 
-Connection = asyncpg.Connection
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 LOGINS: Mapping[str, str] = {
     "app": "tessera_app",
@@ -140,15 +141,15 @@ class Clone:
     def __init__(self, info: ServerInfo, name: str) -> None:
         self.info = info
         self.name = name
-        self._open: list[Connection[asyncpg.Record]] = []
+        self._open: list[Connection] = []
 
     def url(self, login: str = "superuser") -> str:
         """Connection URL for `superuser` or a key of LOGINS."""
         return self.info.url_of(self.name, login)
 
-    async def connect(self, login: str = "superuser", **options: str) -> Connection[asyncpg.Record]:
+    async def connect(self, login: str = "superuser", **options: str) -> Connection:
         """A connection of its own, closed when the test ends. `options` are session settings."""
-        conn: Connection[asyncpg.Record] = await asyncpg.connect(self.url(login), server_settings=options)
+        conn: Connection = await asyncpg.connect(self.url(login), server_settings=options)
         self._open.append(conn)
         return conn
 
@@ -172,7 +173,7 @@ class Clone:
         return msgspec.structs.replace(base, **changes)
 
 
-async def violations(conn: Connection[asyncpg.Record]) -> list[str]:
+async def violations(conn: Connection) -> list[str]:
     """What the auditor has to say; nothing while there is none."""
     if await conn.fetchval("SELECT to_regprocedure('api.audit_ledger()') IS NULL"):
         return []
