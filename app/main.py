@@ -27,7 +27,7 @@ from app.core.middleware import Edge
 from app.core.openapi import Document
 from app.core.ratelimit import RateLimits
 from app.core.revocation import RevocationListener
-from app.core.wiring import DirectDependencies, Reply, StrictBody
+from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
 from app.settings import Settings, load_settings
 
 BODY_LIMIT = 1024 * 1024
@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         dependencies={"actor": provide_actor, "key": provide_key, "context": provide_context},
         dto=StrictBody,
         return_dto=None,
+        request_class=DirectRequest,
         response_class=Reply,
         request_max_body_size=BODY_LIMIT,
         exception_handlers={Exception: handle_exception},

@@ -80,6 +80,4 @@ class UserAdmin:
         details: Mapping[str, Any],
         info: RequestInfo,
     ) -> None:
-        await self._queries.audit(
-            connection, actor.user_id, action, user_id, details, info.request_id, info.address
-        )
+        await self._queries.audit(connection, actor.user_id, action, user_id, details, info.request_id, info.address)

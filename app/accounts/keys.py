@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from uuid import UUID
 
 from app.accounts.queries import AccountQueries
@@ -76,7 +76,7 @@ class ApiKeyService:
 def _check_expiry(expires_at: datetime | None) -> None:
     if expires_at is None:
         return
-    if expires_at.tzinfo is None or expires_at <= datetime.now(timezone.utc):
+    if expires_at.tzinfo is None or expires_at <= datetime.now(UTC):
         raise error(
             "VALIDATION_ERROR",
             errors=[{"field": "expires_at", "message": "Give a time in the future with its offset from UTC"}],

@@ -29,11 +29,52 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 DUMMY_HASH = _HASHER.hash(secrets.token_hex(16))
 
 _COMMON = frozenset(
-    """1234567890 12345678910 123456789a 0123456789 0987654321 1q2w3e4r5t 1qaz2wsx3edc qwertyuiop qwerty12345 qwerty123456
-    password12 password123 password1234 passw0rd123 password!! passwordpassword letmein123 welcome123 welcome1234
-    iloveyou12 iloveyou123 administrator adminadmin admin12345 changeme123 football123 baseball123 sunshine123
-    princess123 monkey12345 dragon12345 abcdefghij abcdef1234 abc1234567 a1b2c3d4e5 asdfghjkl1 asdfghjkl; zxcvbnm123
-    superman123 trustno1234 michael1234 tessera123 tesseratessera correcthorsebatterystaple""".split()
+    {
+        "1234567890",
+        "12345678910",
+        "123456789a",
+        "0123456789",
+        "0987654321",
+        "1q2w3e4r5t",
+        "1qaz2wsx3edc",
+        "qwertyuiop",
+        "qwerty12345",
+        "qwerty123456",
+        "password12",
+        "password123",
+        "password1234",
+        "passw0rd123",
+        "password!!",
+        "passwordpassword",
+        "letmein123",
+        "welcome123",
+        "welcome1234",
+        "iloveyou12",
+        "iloveyou123",
+        "administrator",
+        "adminadmin",
+        "admin12345",
+        "changeme123",
+        "football123",
+        "baseball123",
+        "sunshine123",
+        "princess123",
+        "monkey12345",
+        "dragon12345",
+        "abcdefghij",
+        "abcdef1234",
+        "abc1234567",
+        "a1b2c3d4e5",
+        "asdfghjkl1",
+        "asdfghjkl;",
+        "zxcvbnm123",
+        "superman123",
+        "trustno1234",
+        "michael1234",
+        "tessera123",
+        "tesseratessera",
+        "correcthorsebatterystaple",
+    }
 )
 
 T = TypeVar("T")

@@ -356,6 +356,7 @@ class AccountQueries:
             expires_at,
             rate_limit_per_minute,
         )
+        assert row is not None
         return ApiKey(**row)
 
     async def rotate_api_key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Request, Router, delete, get, patch, post
+from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET
@@ -16,7 +16,6 @@ from app.accounts.queries import AccountQueries
 from app.accounts.service import Accounts
 from app.accounts.structs import (
     AdminUser,
-    ApiKey,
     ApiKeys,
     CreatorRequest,
     KeyRequest,
@@ -38,6 +37,7 @@ from app.core.auth import CurrentActor, Role, requires
 from app.core.context import RequestInfo, from_request, inject
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
+from app.core.routing import delete, get, patch, post
 
 AUTH = ["auth"]
 PROFILE = ["profile"]
@@ -45,8 +45,13 @@ KEYS = ["api keys"]
 ADMIN = ["admin"]
 
 
-@post("/auth/register", operation_id="Register", summary="Make an account", tags=AUTH,
-      opt=raises("WEAK_PASSWORD", "INVALID_REQUEST", "EMAIL_TAKEN", "USERNAME_TAKEN", "RATE_LIMITED", "SERVER_BUSY"))  # fmt: skip
+@post(
+    "/auth/register",
+    operation_id="Register",
+    summary="Make an account",
+    tags=AUTH,
+    opt=raises("WEAK_PASSWORD", "INVALID_REQUEST", "EMAIL_TAKEN", "USERNAME_TAKEN", "RATE_LIMITED", "SERVER_BUSY"),
+)
 async def register(
     data: JSONBody[RegisterRequest], accounts: NamedDependency[Accounts], info: NamedDependency[RequestInfo]
 ) -> Tokens:
@@ -54,8 +59,14 @@ async def register(
     return await accounts.register(data, info)
 
 
-@post("/auth/login", operation_id="Login", summary="Sign in", status_code=200, tags=AUTH,
-      opt=raises("INVALID_CREDENTIALS", "USER_SUSPENDED", "TOO_MANY_ATTEMPTS", "RATE_LIMITED", "SERVER_BUSY"))  # fmt: skip
+@post(
+    "/auth/login",
+    operation_id="Login",
+    summary="Sign in",
+    status_code=200,
+    tags=AUTH,
+    opt=raises("INVALID_CREDENTIALS", "USER_SUSPENDED", "TOO_MANY_ATTEMPTS", "RATE_LIMITED", "SERVER_BUSY"),
+)
 async def login(
     data: JSONBody[LoginRequest], accounts: NamedDependency[Accounts], info: NamedDependency[RequestInfo]
 ) -> Tokens:
@@ -67,8 +78,14 @@ async def login(
     return await accounts.login(data, info)
 
 
-@post("/auth/refresh", operation_id="Refresh", summary="Get the next pair of tokens", status_code=200, tags=AUTH,
-      opt=raises("INVALID_TOKEN", "REFRESH_TOKEN_REUSED", "USER_SUSPENDED", "RATE_LIMITED"))  # fmt: skip
+@post(
+    "/auth/refresh",
+    operation_id="Refresh",
+    summary="Get the next pair of tokens",
+    status_code=200,
+    tags=AUTH,
+    opt=raises("INVALID_TOKEN", "REFRESH_TOKEN_REUSED", "USER_SUSPENDED", "RATE_LIMITED"),
+)
 async def refresh(
     data: JSONBody[RefreshRequest], accounts: NamedDependency[Accounts], info: NamedDependency[RequestInfo]
 ) -> Tokens:
@@ -83,15 +100,26 @@ async def logout(data: JSONBody[LogoutRequest], accounts: NamedDependency[Accoun
     await accounts.logout(data)
 
 
-@get("/dashboard/profile", operation_id="GetProfile", summary="Who am I?", tags=PROFILE,
-     guards=[requires("profile:read")])  # fmt: skip
+@get(
+    "/dashboard/profile",
+    operation_id="GetProfile",
+    summary="Who am I?",
+    tags=PROFILE,
+    guards=[requires("profile:read")],
+)
 async def get_profile(actor: CurrentActor, accounts_read: NamedDependency[AccountQueries]) -> Profile:
     """The caller's account."""
     return await accounts_read.profile(actor.user_id)
 
 
-@patch("/dashboard/profile", operation_id="UpdateProfile", summary="Change my profile", tags=PROFILE,
-       guards=[requires("profile:write")], opt=raises("USERNAME_TAKEN"))  # fmt: skip
+@patch(
+    "/dashboard/profile",
+    operation_id="UpdateProfile",
+    summary="Change my profile",
+    tags=PROFILE,
+    guards=[requires("profile:write")],
+    opt=raises("USERNAME_TAKEN"),
+)
 async def update_profile(
     data: JSONBody[ProfilePatch], actor: CurrentActor, accounts_read: NamedDependency[AccountQueries]
 ) -> Profile:
@@ -106,8 +134,14 @@ async def update_profile(
         return await accounts_read.profile(actor.user_id, connection)
 
 
-@post("/dashboard/profile/creator", operation_id="BecomeCreator", summary="Become a creator, or change my prices",
-      status_code=200, tags=PROFILE, guards=[requires("profile:write")])  # fmt: skip
+@post(
+    "/dashboard/profile/creator",
+    operation_id="BecomeCreator",
+    summary="Become a creator, or change my prices",
+    status_code=200,
+    tags=PROFILE,
+    guards=[requires("profile:write")],
+)
 async def become_creator(
     data: JSONBody[CreatorRequest],
     actor: CurrentActor,
@@ -124,8 +158,14 @@ async def list_api_keys(actor: CurrentActor, api_keys: NamedDependency[ApiKeySer
     return ApiKeys(await api_keys.list_keys(actor))
 
 
-@post("/api-keys", operation_id="CreateApiKey", summary="Make an API key", tags=KEYS, guards=[requires(session=True)],
-      opt=raises("UNKNOWN_SCOPE", "TOO_MANY_API_KEYS"))  # fmt: skip
+@post(
+    "/api-keys",
+    operation_id="CreateApiKey",
+    summary="Make an API key",
+    tags=KEYS,
+    guards=[requires(session=True)],
+    opt=raises("UNKNOWN_SCOPE", "TOO_MANY_API_KEYS"),
+)
 async def create_api_key(
     data: JSONBody[KeyRequest],
     actor: CurrentActor,
@@ -136,8 +176,15 @@ async def create_api_key(
     return await api_keys.create(actor, data, info)
 
 
-@post("/api-keys/{key_id:uuid}/rotate", operation_id="RotateApiKey", summary="Replace an API key", status_code=200,
-      tags=KEYS, guards=[requires(session=True)], opt=raises("API_KEY_NOT_FOUND"))  # fmt: skip
+@post(
+    "/api-keys/{key_id:uuid}/rotate",
+    operation_id="RotateApiKey",
+    summary="Replace an API key",
+    status_code=200,
+    tags=KEYS,
+    guards=[requires(session=True)],
+    opt=raises("API_KEY_NOT_FOUND"),
+)
 async def rotate_api_key(
     key_id: FromPath[UUID],
     data: JSONBody[RotateRequest],
@@ -149,8 +196,14 @@ async def rotate_api_key(
     return await api_keys.rotate(actor, key_id, data.overlap_seconds, info)
 
 
-@delete("/api-keys/{key_id:uuid}", operation_id="DeleteApiKey", summary="Delete an API key", tags=KEYS,
-        guards=[requires(session=True)], opt=raises("API_KEY_NOT_FOUND"))  # fmt: skip
+@delete(
+    "/api-keys/{key_id:uuid}",
+    operation_id="DeleteApiKey",
+    summary="Delete an API key",
+    tags=KEYS,
+    guards=[requires(session=True)],
+    opt=raises("API_KEY_NOT_FOUND"),
+)
 async def delete_api_key(
     key_id: FromPath[UUID],
     actor: CurrentActor,
@@ -161,8 +214,7 @@ async def delete_api_key(
     await api_keys.delete(actor, key_id, info)
 
 
-@get("/admin/users", operation_id="ListUsers", summary="Users", tags=ADMIN,
-     guards=[requires("admin", role="admin")])  # fmt: skip
+@get("/admin/users", operation_id="ListUsers", summary="Users", tags=ADMIN, guards=[requires("admin", role="admin")])
 async def list_users(
     accounts_read: NamedDependency[AccountQueries],
     limit: Limit = DEFAULT_LIMIT,
@@ -179,16 +231,27 @@ async def list_users(
     return page_of(rows, limit, lambda user: user.id)
 
 
-@get("/admin/users/{user_id:uuid}", operation_id="GetUser", summary="A user", tags=ADMIN,
-     guards=[requires("admin", role="admin")], opt=raises("USER_NOT_FOUND"))  # fmt: skip
+@get(
+    "/admin/users/{user_id:uuid}",
+    operation_id="GetUser",
+    summary="A user",
+    tags=ADMIN,
+    guards=[requires("admin", role="admin")],
+    opt=raises("USER_NOT_FOUND"),
+)
 async def get_user(user_id: FromPath[UUID], accounts_read: NamedDependency[AccountQueries]) -> AdminUser:
     """One user."""
     return await accounts_read.admin_user(user_id)
 
 
-@patch("/admin/users/{user_id:uuid}", operation_id="UpdateUser", summary="Change a user", tags=ADMIN,
-       guards=[requires("admin", role="admin")],
-       opt=raises("USER_NOT_FOUND", "EMAIL_TAKEN", "USERNAME_TAKEN", "OWN_RIGHTS"))  # fmt: skip
+@patch(
+    "/admin/users/{user_id:uuid}",
+    operation_id="UpdateUser",
+    summary="Change a user",
+    tags=ADMIN,
+    guards=[requires("admin", role="admin")],
+    opt=raises("USER_NOT_FOUND", "EMAIL_TAKEN", "USERNAME_TAKEN", "OWN_RIGHTS"),
+)
 async def update_user(
     user_id: FromPath[UUID],
     data: JSONBody[UserPatch],
@@ -200,8 +263,15 @@ async def update_user(
     return await user_admin.patch(actor, user_id, data, info)
 
 
-@post("/admin/users/{user_id:uuid}/suspend", operation_id="SuspendUser", summary="Suspend a user", status_code=200,
-      tags=ADMIN, guards=[requires("admin", role="admin")], opt=raises("USER_NOT_FOUND", "OWN_RIGHTS"))  # fmt: skip
+@post(
+    "/admin/users/{user_id:uuid}/suspend",
+    operation_id="SuspendUser",
+    summary="Suspend a user",
+    status_code=200,
+    tags=ADMIN,
+    guards=[requires("admin", role="admin")],
+    opt=raises("USER_NOT_FOUND", "OWN_RIGHTS"),
+)
 async def suspend_user(
     user_id: FromPath[UUID],
     data: JSONBody[SuspendRequest],
@@ -213,8 +283,15 @@ async def suspend_user(
     return await user_admin.suspend(actor, user_id, data.reason, info)
 
 
-@post("/admin/users/{user_id:uuid}/roles", operation_id="SetRoles", summary="Set a user's roles", status_code=200,
-      tags=ADMIN, guards=[requires("admin", role="admin")], opt=raises("USER_NOT_FOUND", "OWN_RIGHTS"))  # fmt: skip
+@post(
+    "/admin/users/{user_id:uuid}/roles",
+    operation_id="SetRoles",
+    summary="Set a user's roles",
+    status_code=200,
+    tags=ADMIN,
+    guards=[requires("admin", role="admin")],
+    opt=raises("USER_NOT_FOUND", "OWN_RIGHTS"),
+)
 async def set_roles(
     user_id: FromPath[UUID],
     data: JSONBody[RolesRequest],
@@ -240,9 +317,21 @@ accounts_router = Router(
         "info": from_request(_info),
     },
     route_handlers=[
-        register, login, refresh, logout, get_profile, update_profile, become_creator, list_api_keys, create_api_key,
-        rotate_api_key, delete_api_key, list_users, get_user, update_user, suspend_user, set_roles,
+        register,
+        login,
+        refresh,
+        logout,
+        get_profile,
+        update_profile,
+        become_creator,
+        list_api_keys,
+        create_api_key,
+        rotate_api_key,
+        delete_api_key,
+        list_users,
+        get_user,
+        update_user,
+        suspend_user,
+        set_roles,
     ],
-)  # fmt: skip
-
-__all__ = ["ApiKey", "accounts_router"]
+)

@@ -20,7 +20,7 @@ Text1000 = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 Status = Literal["active", "suspended"]
 
 
-class Input(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A body; unknown fields are refused."""
 
 

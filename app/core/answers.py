@@ -5,7 +5,7 @@ What is unexpected is answered as INTERNAL_ERROR without details; the log has th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -54,6 +54,8 @@ def to_error(exc: Exception) -> TesseraError:
 def _schema_error(exc: ValidationException) -> TesseraError:
     extra: Any = exc.extra if isinstance(exc.extra, list) else []
     errors = [{"field": item.get("key", ""), "message": item.get("message", "")} for item in extra]
+    if any(item["field"] == "data" for item in errors):
+        errors = [{"field": "", "message": "A body is required"}]
     if not errors:
         errors = [{"field": "", "message": exc.detail.partition(" for path ")[0]}]
     return error("VALIDATION_ERROR", errors=errors)
@@ -62,7 +64,7 @@ def _schema_error(exc: ValidationException) -> TesseraError:
 def handle_exception(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     """Litestar's exception handler for everything."""
     failure = to_error(exc)
-    info: RequestInfo | None = request.scope.get("tessera")
+    info = cast("RequestInfo | None", request.scope.get("tessera"))
     request_id = None if info is None else info.request_id
     ERRORS.labels(failure.slug).inc()
     if failure.status >= 500:

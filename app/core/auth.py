@@ -60,7 +60,7 @@ class Actor(msgspec.Struct, frozen=True):
         return self.scopes is None or scope in self.scopes
 
     def has_role(self, role: str) -> bool:
-        """Does the user hold the role? An admin holds all but ``creator`` and ``validator``, which are about who one is."""
+        """Does the user hold the role? An admin holds all but ``creator`` and ``validator``."""
         return role in self.roles or ("admin" in self.roles and role not in ("creator", "validator"))
 
 

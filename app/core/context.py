@@ -62,6 +62,7 @@ class RequestInfo:
         "api_key",
         "idempotency_key",
         "content_type",
+        "content_length",
         "msgpack",
         "user_agent",
         "origin",
@@ -78,6 +79,7 @@ class RequestInfo:
     api_key: bytes | None
     idempotency_key: bytes | None
     content_type: bytes | None
+    content_length: bytes | None
     msgpack: bool
     user_agent: bytes | None
     origin: bytes | None

@@ -160,7 +160,7 @@ class Database:
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
-            except (asyncio.TimeoutError, asyncpg.InterfaceError, OSError):
+            except (TimeoutError, asyncpg.InterfaceError, OSError):
                 pool.terminate()
 
     def bind(self) -> None:
@@ -175,13 +175,17 @@ class Database:
             raise error("DATABASE_UNAVAILABLE", "The pool is closed.")
         try:
             connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as exc:
-            if isinstance(exc, asyncio.TimeoutError) and pool.get_idle_size() == 0 and pool.get_size() == pool.get_max_size():
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+            if (
+                isinstance(exc, asyncio.TimeoutError)
+                and pool.get_idle_size() == 0
+                and pool.get_size() == pool.get_max_size()
+            ):
                 raise error("DATABASE_BUSY", "All connections are in use.") from exc
             raise translate(exc) or error("DATABASE_UNAVAILABLE") from exc
         try:
             yield connection
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             connection.terminate()
             raise error("DATABASE_UNAVAILABLE", "The database did not answer in time.") from exc
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
@@ -246,7 +250,7 @@ async def _release(pool: Any, connection: Any) -> None:
     """Hand a connection back. A server that went silent must not hold us up: the connection is cut instead."""
     try:
         await pool.release(connection, timeout=RELEASE_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as exc:
+    except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
         log.debug("connection_dropped", reason=repr(exc))
 
 

@@ -200,7 +200,9 @@ _SPECS = (
     ErrorSpec("API_KEY_NOT_FOUND", 404, "There is no such API key"),
     ErrorSpec("TOO_MANY_API_KEYS", 409, "The user has as many API keys as allowed"),
     ErrorSpec("OWN_RIGHTS", 409, "Nobody may suspend themselves or change their own roles"),
-    ErrorSpec("TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1),
+    ErrorSpec(
+        "TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1
+    ),
     ErrorSpec("RATE_LIMITED", 429, "Too many requests", retry_after=1),
     ErrorSpec("INTERNAL_ERROR", 500, "Something went wrong on our side"),
     ErrorSpec("SERVER_BUSY", 503, "Too much is waiting already", retry_after=2),
@@ -305,7 +307,7 @@ def problem(exc: TesseraError, request_id: str | None) -> dict[str, Any]:
         body["detail"] = exc.detail
     if request_id is not None:
         body["request_id"] = request_id
-    return {**exc.members, **body}
+    return body | {name: value for name, value in exc.members.items() if name not in body}
 
 
 def problem_headers(exc: TesseraError) -> dict[str, str]:

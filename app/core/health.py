@@ -7,12 +7,13 @@ import ipaddress
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router
 from litestar.di import NamedDependency
 
 from app.core.context import AppContext, info_of, inject
 from app.core.errors import error
 from app.core.metrics import render
+from app.core.routing import get
 
 
 class Alive(msgspec.Struct):

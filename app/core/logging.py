@@ -23,14 +23,15 @@ FLUSH_SECONDS = 0.25
 FLUSH_LINES = 2000
 
 _SECRET_NAMES = re.compile(
-    r"password|passwd|secret|token(?!_epoch)|authorization|api_?key|cookie|private_key|dsn|database_url|credential", re.I
+    r"password|passwd|secret|token(?!_epoch)|authorization|api_?key|cookie|private_key|dsn|database_url|credential",
+    re.IGNORECASE,
 )
 _SECRET_TEXTS = re.compile(
     r"(?P<head>\bBearer\s+)[^\s\"',]+"
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
     r"|\btsk_[A-Za-z0-9_]{8,}|\btsr_[A-Za-z0-9_-]{8,}"
     r"|(?P<url>\b[a-z][a-z0-9+]*://[^\s:/@]*:)[^\s@/]+(?=@)",
-    re.I,
+    re.IGNORECASE,
 )
 _HARMLESS = ("idempotency_key_id", "token_type")
 
@@ -72,11 +73,17 @@ def configure(settings: Settings) -> None:
         _redact_event,
     ]
     last: Any = (
-        structlog.dev.ConsoleRenderer() if settings.log_format == "console" else structlog.processors.JSONRenderer(_dumps)
+        structlog.dev.ConsoleRenderer()
+        if settings.log_format == "console"
+        else structlog.processors.JSONRenderer(_dumps)
     )
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.add_logger_name, *shared,
-                    structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -23,10 +31,10 @@ REQUEST_SECONDS = Histogram(
 )
 RATE_LIMITED = Counter("tessera_http_rate_limited_total", "Requests refused by a rate limit.", ("by",))
 LOGINS = Counter("tessera_logins_total", "Attempts to log in, by outcome.", ("outcome",))
-TOKEN_CHECKS = Counter("tessera_token_checks_total", "Tokens and keys checked, by where the answer came from.", ("source",))
-DATABASE_UP = Gauge(
-    "tessera_database_up", "1 while this process hears from the database.", multiprocess_mode="livemin"
+TOKEN_CHECKS = Counter(
+    "tessera_token_checks_total", "Tokens and keys checked, by where the answer came from.", ("source",)
 )
+DATABASE_UP = Gauge("tessera_database_up", "1 while this process hears from the database.", multiprocess_mode="livemin")
 ERRORS = Counter("tessera_errors_total", "Answers with an error, by slug.", ("error",))
 
 _children: dict[tuple[str, str, int], Histogram] = {}

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.context import AppContext, RequestInfo
@@ -26,10 +27,8 @@ CSP = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-site"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _FIELDS = {
@@ -37,6 +36,7 @@ _FIELDS = {
     b"x-api-key": "api_key",
     b"idempotency-key": "idempotency_key",
     b"content-type": "content_type",
+    b"content-length": "content_length",
     b"user-agent": "user_agent",
     b"origin": "origin",
 }
@@ -65,7 +65,7 @@ class Edge:
             return
         info = self._read(scope)
         scope["tessera"] = info  # type: ignore[typeddict-unknown-key]
-        if scope["type"] == "websocket":
+        if scope["type"] == ScopeType.WEBSOCKET:
             await self.app(scope, receive, send)
             return
 
@@ -87,7 +87,7 @@ class Edge:
         info = RequestInfo()
         info.started = time.perf_counter()
         info.context = self.context
-        info.authorization = info.api_key = info.idempotency_key = info.content_type = None
+        info.authorization = info.api_key = info.idempotency_key = info.content_type = info.content_length = None
         info.user_agent = info.origin = info.actor = info.csp = None
         info.msgpack = False
         info.status = 0

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, Router, get
+from litestar import Litestar, Request, Response, Router
 from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -21,10 +21,11 @@ from litestar.routes import HTTPRoute
 from app.core.context import info_of
 from app.core.errors import ERRORS, PROBLEM_JSON, TYPE_PREFIX, error
 from app.core.idempotency import DESCRIPTION as KEY_DESCRIPTION
+from app.core.routing import get
 
 DOCS_CSP = (
-    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
-    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _AUTHENTICATED = ("NOT_AUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", "USER_SUSPENDED", "RATE_LIMITED")
 _BODY = ("VALIDATION_ERROR", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
@@ -138,8 +139,8 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) ->
         responses[str(status)] = _error_response(status, slugs)
     if handler.resolve_guards():
         operation["security"] = [{"token": []}, {"apiKey": []}]
-        scopes = [guard.requires[0] for guard in handler.resolve_guards() if getattr(guard, "requires", (None,))[0]]
-        if scopes:
+        scopes = [getattr(guard, "requires", (None,))[0] for guard in handler.resolve_guards()]
+        if scopes[0] is not None:
             operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scopes[0]}`.".strip()
     if "key" in handler.parsed_fn_signature.parameters:
         operation.setdefault("parameters", []).append(
@@ -173,8 +174,8 @@ def _config() -> OpenAPIConfig:
         title="Tessera",
         version="1.0.0",
         summary="Token wallets, tips and everything that is paid for with them.",
-        description="Errors are `application/problem+json` with a stable slug in `error`. POSTs that move money need an "
-        "`Idempotency-Key`. Amounts are whole numbers in the asset's minor unit; times are RFC 3339 in UTC.",
+        description="Errors are `application/problem+json` with a stable slug in `error`. POSTs that move money need "
+        "an `Idempotency-Key`. Amounts are whole numbers in the asset's minor unit; times are RFC 3339 in UTC.",
         components=Components(
             security_schemes={
                 "token": SecurityScheme(

@@ -22,9 +22,7 @@ class RateLimiter:
     Two generations of dicts bound the memory: when the young one is full the old one is dropped.
     """
 
-    def __init__(
-        self, per_minute: int, burst: int | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_minute: int, burst: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute = per_minute
         self._burst = burst or max(1, math.ceil(per_minute / 60 * BURST_SECONDS))
         self._clock = clock

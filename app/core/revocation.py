@@ -52,7 +52,7 @@ class RevocationListener:
         while True:
             try:
                 await self._listen()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as exc:
+            except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
                 log.warning("revocations_not_heard", reason=repr(exc))
             DATABASE_UP.set(0)
             self._auth.trusted_until = 0.0
@@ -73,7 +73,7 @@ class RevocationListener:
         finally:
             connection.terminate()
 
-    def _changed(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+    def _changed(self, _connection: Any, _pid: int, _channel: str, payload: Any) -> None:
         try:
             user_id = UUID(payload)
         except ValueError:
