@@ -93,7 +93,8 @@ async def read_catalogue(conn: Connection, ledger: str) -> Catalogue:
     """The functions of `ledger` in our schemas, and the triggers on our tables."""
     routines = await conn.fetch(
         """
-        SELECT p.oid, n.nspname || '.' || p.proname AS name, p.oid::regprocedure::text AS signature, p.ctid::text AS stamp
+        SELECT p.oid, n.nspname || '.' || p.proname AS name,
+            p.oid::regprocedure::text AS signature, p.ctid::text AS stamp
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname IN ('core', 'api') AND p.proowner = (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = $1)""",
         ledger,
@@ -101,7 +102,8 @@ async def read_catalogue(conn: Connection, ledger: str) -> Catalogue:
     triggers = await conn.fetch("""
         SELECT t.oid, t.tgname AS name, t.tgrelid::regclass::text AS table, t.tgfoid AS routine, t.ctid::text AS stamp
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND c.relnamespace IN (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname IN ('core', 'api'))""")
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE NOT t.tgisinternal AND n.nspname IN ('core', 'api')""")
     return Catalogue(
         {row["oid"]: Routine(**dict(row)) for row in routines},
         {row["oid"]: Trigger(**dict(row)) for row in triggers},

@@ -296,6 +296,8 @@ def _is_transient(error: asyncpg.PostgresError) -> bool:
             "pg_db_role_setting",
             "pg_shdescription",
         )
+    if isinstance(error, asyncpg.DuplicateObjectError):
+        return str(error).startswith("role ")
     return "concurrently updated" in str(error)
 
 
