@@ -3,8 +3,8 @@
 -- Locks    both wallets, in id order (core._lock_wallets)
 -- Decides  after the locks: nothing but that everything is in order and the key is new; whatever else there is to
 --          decide (a replay, a refusal) core._post_transfers decides
--- Writes   wallets, transfers, entries, idempotency_keys, in one statement
--- Errors   those of core._post_transfers (returned, not raised)
+-- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', in one statement
+-- Errors   those of core._post_transfers, raised; TS902 INVARIANT_VIOLATED if the two ways disagree
 CREATE OR REPLACE FUNCTION core._post_one(
     p_request core.transfer_request,
     p_refusal core.refusal,
@@ -75,6 +75,15 @@ BEGIN
         SELECT o.key_actor_id, p_request.idempotency_key, o.id, o.now, p_request.request_hash
         FROM ok AS o
         WHERE p_request.idempotency_key IS NOT NULL
+    ), event AS (
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+            core._transfer_payload(
+                o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, p_request.asset, p_request.kind,
+                p_request.reference, o.now
+            )
+        FROM ok AS o
     )
     SELECT o.id, o.from_balance, o.to_balance, o.from_owner_id, o.to_owner_id, o.now, false, NULL, NULL, NULL
     INTO v_result
@@ -82,6 +91,14 @@ BEGIN
 
     IF v_result.transfer_id IS NULL THEN
         v_result := (core._post_transfers(ARRAY[p_request], ARRAY[p_refusal], p_payer_is_actor))[1];
+        IF v_result.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
+        ELSIF NOT v_result.replayed THEN
+            PERFORM core._raise(
+                'TS902', 'INVARIANT_VIOLATED', jsonb_build_object('transfer_id', v_result.transfer_id),
+                'core._post_one and core._post_transfers disagree; nothing was moved. Report this.'
+            );
+        END IF;
     END IF;
     RETURN v_result;
 END;

@@ -75,7 +75,20 @@ BEGIN
         (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
     INTO v_ids, v_slots;
 
-    v_wallets := core._lock_wallets(v_ids);
+    PERFORM core._lock_wallets(v_ids);
+    SELECT
+        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
+        max(w.last_entry_at)
+    INTO v_wallets
+    FROM (
+        SELECT
+            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+            k.last_entry_at
+        FROM core.wallets AS k
+        WHERE k.id = ANY (v_ids)
+        ORDER BY k.id
+    ) AS w;
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;

@@ -41,17 +41,6 @@ BEGIN
         ),
         core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
     );
-    IF v_result.error_code IS NOT NULL THEN
-        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
-    ELSIF NOT v_result.replayed THEN
-        INSERT INTO core.outbox (type, channels, payload)
-        VALUES (
-            'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
-            core._transfer_payload(
-                v_result.transfer_id, p_from, p_to, p_amount, p_asset, p_kind, p_reference, v_result.created_at
-            )
-        );
-    END IF;
     RETURN ROW(
         v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
     )::api.transfer_receipt;
