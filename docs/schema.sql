@@ -557,17 +557,6 @@ BEGIN
         ),
         core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
     );
-    IF v_result.error_code IS NOT NULL THEN
-        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
-    ELSIF NOT v_result.replayed THEN
-        INSERT INTO core.outbox (type, channels, payload)
-        VALUES (
-            'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
-            core._transfer_payload(
-                v_result.transfer_id, p_from, p_to, p_amount, p_asset, p_kind, p_reference, v_result.created_at
-            )
-        );
-    END IF;
     RETURN ROW(
         v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
     )::api.transfer_receipt;
@@ -1046,33 +1035,21 @@ ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
 
-CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS core.locked_wallets
+CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
-DECLARE
-    v_locked core.locked_wallets;
 BEGIN
-    SELECT
-        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
-        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status),
-        max(w.last_entry_at)
-    INTO v_locked
-    FROM (
-        SELECT
-            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
-            k.last_entry_at
-        FROM core.wallets AS k
-        WHERE k.id = ANY (p_ids)
-        ORDER BY k.id
-        FOR NO KEY UPDATE
-    ) AS w;
-    RETURN v_locked;
+    PERFORM
+    FROM core.wallets AS w
+    WHERE w.id = ANY (p_ids)
+    ORDER BY w.id
+    FOR NO KEY UPDATE;
 END;
 $$;
 
 ALTER FUNCTION core._lock_wallets(p_ids uuid[]) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order and returns them as of the locks. Every money function locks its domain rows first, then calls this once.';
+COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order. Every money function locks its domain rows first, then calls this once, and only then reads what it decides by.';
 
 CREATE FUNCTION core._notify_rights() RETURNS trigger
     LANGUAGE plpgsql
@@ -1190,6 +1167,15 @@ BEGIN
         SELECT o.key_actor_id, p_request.idempotency_key, o.id, o.now, p_request.request_hash
         FROM ok AS o
         WHERE p_request.idempotency_key IS NOT NULL
+    ), event AS (
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+            core._transfer_payload(
+                o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, p_request.asset, p_request.kind,
+                p_request.reference, o.now
+            )
+        FROM ok AS o
     )
     SELECT o.id, o.from_balance, o.to_balance, o.from_owner_id, o.to_owner_id, o.now, false, NULL, NULL, NULL
     INTO v_result
@@ -1197,6 +1183,14 @@ BEGIN
 
     IF v_result.transfer_id IS NULL THEN
         v_result := (core._post_transfers(ARRAY[p_request], ARRAY[p_refusal], p_payer_is_actor))[1];
+        IF v_result.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
+        ELSIF NOT v_result.replayed THEN
+            PERFORM core._raise(
+                'TS902', 'INVARIANT_VIOLATED', jsonb_build_object('transfer_id', v_result.transfer_id),
+                'core._post_one and core._post_transfers disagree; nothing was moved. Report this.'
+            );
+        END IF;
     END IF;
     RETURN v_result;
 END;
@@ -1270,7 +1264,20 @@ BEGIN
         (SELECT array_agg(r.place::integer ORDER BY r.slot) FROM ranked AS r)
     INTO v_ids, v_slots;
 
-    v_wallets := core._lock_wallets(v_ids);
+    PERFORM core._lock_wallets(v_ids);
+    SELECT
+        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
+        max(w.last_entry_at)
+    INTO v_wallets
+    FROM (
+        SELECT
+            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+            k.last_entry_at
+        FROM core.wallets AS k
+        WHERE k.id = ANY (v_ids)
+        ORDER BY k.id
+    ) AS w;
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;

@@ -22,7 +22,7 @@ HEADER = """\
 
 """
 _NOISE = re.compile(
-    r"^(--|-- Dumped .*|-- Name: .*|-- PostgreSQL database dump.*|\\(un)?restrict .*|SET .*|SELECT pg_catalog\.set_config.*)$\n?",
+    r"^(--|-- (Dumped|Name:|PostgreSQL database dump).*|\\(un)?restrict .*|SET .*|SELECT pg_catalog\.set_config.*)$\n?",
     re.MULTILINE,
 )
 
