@@ -172,6 +172,7 @@ def _error_response(status: int, slugs: list[str]) -> dict[str, Any]:
 def _config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Tessera",
+        use_handler_docstrings=True,
         version="1.0.0",
         summary="Token wallets, tips and everything that is paid for with them.",
         description="Errors are `application/problem+json` with a stable slug in `error`. POSTs that move money need "
