@@ -39,6 +39,7 @@ HANDLERS: list[tuple[str, HTTPRouteHandler]] = [
     if "OPTIONS" not in handler.http_methods
 ]
 HANDLERS.sort(key=lambda found: str(found[1].operation_id))  # Litestar's own order changes from run to run
+OPERATIONS.sort(key=lambda found: found[:2])
 
 
 def _ids(case: tuple[str, str, Any]) -> str:
