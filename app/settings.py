@@ -209,7 +209,16 @@ def _convert(text: str, expected: Any) -> Any:
     if expected is Path or Path in members:
         return Path(text).expanduser().absolute()
     if expected is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
         if text.lower() not in words:
             raise msgspec.ValidationError("Expected one of true, false, yes, no, on, off, 1, 0")
         return words[text.lower()]
@@ -231,7 +240,9 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
     if any("=" not in item or not all(item.split("=", 1)) for item in settings.token_old_secrets):
         problems.append(SettingProblem("TESSERA_TOKEN_OLD_SECRETS", "must be key_id=secret pairs, separated by commas"))
     if settings.migrate_url and not settings.database_url:
-        problems.append(SettingProblem("TESSERA_MIGRATE_URL", "needs DATABASE_URL too: without it the service runs its own server"))
+        problems.append(
+            SettingProblem("TESSERA_MIGRATE_URL", "needs DATABASE_URL too: without it the service runs its own server")
+        )
     return problems
 
 

@@ -108,7 +108,9 @@ async def check_service(settings: Settings) -> Finding:
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(url, timeout=PROBE_SECONDS)
     except httpx.HTTPError as error:
-        return Finding("warning", "service", f"nothing answers at {settings.base_url} ({type(error).__name__}); ./run up starts it")
+        return Finding(
+            "warning", "service", f"nothing answers at {settings.base_url} ({type(error).__name__}); ./run up starts it"
+        )
     if answer.status_code == 200:
         return Finding("ok", "service", f"ready at {settings.base_url}")
     return Finding("failure", "service", f"{url} answers {answer.status_code}: {answer.text[:200]}")

@@ -75,7 +75,9 @@ def located(settings: Settings, notify: Notify = lambda message: None) -> Settin
         return settings
     tag = hashlib.sha256(str(PROJECT_ROOT).encode()).hexdigest()[:8]
     data = SYSTEM_DATA / f"tessera-{tag}"
-    notify(f"The account {account.name!r} cannot reach {default}, so the data is in {data} (TESSERA_DATA says otherwise).")
+    notify(
+        f"The account {account.name!r} cannot reach {default}, so the data is in {data} (TESSERA_DATA says otherwise)."
+    )
     return msgspec.structs.replace(settings, data=data)
 
 
