@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import asyncpg
 import msgspec
@@ -16,7 +16,7 @@ from app.core.embedded.install import SUPPORTED_MAJORS
 from app.settings import Settings, secret_weakness, setting_names, unknown_settings
 
 Level = Literal["ok", "warning", "failure"]
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 MAX_CLOCK_SKEW_SECONDS = 5.0
 SHOWN_PENDING = 5
@@ -83,7 +83,9 @@ async def _checksums(connection: Connection) -> Finding:
 
 async def _encoding(connection: Connection) -> Finding:
     encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
-    return Finding("ok" if encoding == "UTF8" else "failure", "encoding", f"{encoding}" + ("" if encoding == "UTF8" else "; make the database with ENCODING 'UTF8'"))
+    if encoding == "UTF8":
+        return Finding("ok", "encoding", encoding)
+    return Finding("failure", "encoding", f"{encoding}; make the database with ENCODING 'UTF8'")
 
 
 async def _migrations(connection: Connection) -> Finding:
@@ -122,7 +124,8 @@ async def _clock(connection: Connection) -> Finding:
     skew = theirs - (asked + time.time()) / 2
     if abs(skew) <= MAX_CLOCK_SKEW_SECONDS:
         return Finding("ok", "clock", f"within {MAX_CLOCK_SKEW_SECONDS:g} s of the database's")
-    return Finding("warning", "clock", f"is {-skew:+.0f} s off the database's; tokens may be refused: set up NTP on both")
+    text = f"is {-skew:+.0f} s off the database's; tokens may be refused: set up NTP on both"
+    return Finding("warning", "clock", text)
 
 
 async def _connections(connection: Connection, settings: Settings) -> Finding:
@@ -131,4 +134,5 @@ async def _connections(connection: Connection, settings: Settings) -> Finding:
     text = f"{wanted} of {limit} may be used by this configuration"
     if wanted <= limit:
         return Finding("ok", "connections", text)
-    return Finding("failure", "connections", f"{text}; lower TESSERA_POOL_MAX or TESSERA_WORKERS, or raise max_connections")
+    remedy = "lower TESSERA_POOL_MAX or TESSERA_WORKERS, or raise max_connections"
+    return Finding("failure", "connections", f"{text}; {remedy}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def audit_ledger(connection: Connection) -> list[asyncpg.Record]:
@@ -16,7 +17,8 @@ async def audit_ledger(connection: Connection) -> list[asyncpg.Record]:
 
 async def user_by_email(connection: Connection, email: str) -> UUID | None:
     """Id of the user with this address, however it is written."""
-    found: UUID | None = await connection.fetchval("SELECT u.id FROM core.users AS u WHERE lower(u.email) = lower($1)", email)
+    query = "SELECT u.id FROM core.users AS u WHERE lower(u.email) = lower($1)"
+    found: UUID | None = await connection.fetchval(query, email)
     return found
 
 

@@ -5,13 +5,15 @@ On a server of somebody else's (`DATABASE_URL`) that is the DBA's to do, and not
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import asyncpg
 
 from app.core.connections import DATABASE, local_dba
 from app.core.secrets import Secrets
 from app.settings import Settings
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def create_database(superuser_url: str) -> None:

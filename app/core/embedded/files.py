@@ -46,7 +46,7 @@ class DataFolder:
 
     @property
     def socket_dir(self) -> Path:
-        """The folder of the socket: inside the data folder if that path is short and plain, else a private one in /tmp."""
+        """The socket's folder: inside the data folder if that path is short and plain, else a private one in /tmp."""
         inside = self.path / "run"
         short = len(os.fsencode(inside / ".s.PGSQL.65535")) <= SOCKET_PATH_MAX
         if short and PLAIN_PATH.fullmatch(str(inside)):

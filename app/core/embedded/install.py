@@ -91,7 +91,7 @@ def _output(command: list[str], origin: str) -> str:
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         raise InstallationError(
-            f"the PostgreSQL of {origin} does not run here: {said.strip()}. Set TESSERA_PG_BIN to the folder of another "
-            f"one, or DATABASE_URL to a server that already runs."
+            f"the PostgreSQL of {origin} does not run here: {said.strip()}. Set TESSERA_PG_BIN to the folder of another"
+            " one, or DATABASE_URL to a server that already runs."
         ) from error
     return result.stdout.strip()
