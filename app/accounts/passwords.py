@@ -1,6 +1,6 @@
 """Passwords: what is allowed, and argon2id off the event loop with bounded concurrency.
 
-One hash costs about 30 ms of a core and 19 MiB (OWASP's parameters). At most ``CONCURRENT`` run at once in threads;
+One hash costs about 20 ms of a core and 19 MiB (OWASP's parameters). At most ``CONCURRENT`` run at once in threads;
 at most ``WAITING`` more may queue, and beyond that a request is told to come back (SERVER_BUSY) instead of piling up.
 An unknown user's password is verified against ``DUMMY_HASH``, so that the work, and so the time, is the same.
 """

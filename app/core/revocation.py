@@ -52,7 +52,13 @@ class RevocationListener:
         while True:
             try:
                 await self._listen()
-            except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+            except (
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+            ) as exc:
                 log.warning("revocations_not_heard", reason=repr(exc))
             DATABASE_UP.set(0)
             self._auth.trusted_until = 0.0
