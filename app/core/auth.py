@@ -9,9 +9,9 @@ handlers get as ``actor: CurrentActor``::
 
 Access tokens are HS256 JWTs of at most 15 minutes with issuer, audience, type and key id, all checked, algorithm
 pinned. Verifying one and reading the account's state costs more than all the rest of a request, so what was verified
-is remembered. Any change to an account, session or key is notified by the database in the commit that makes it (app/core/revocation.py)
-and forgets that user's entries in every process at once; while the notifications cannot be heard, nothing is
-remembered (docs/decisions/0010-token-cache-and-revocation.md).
+is remembered. Any change to an account, session or key is notified by the database in the commit that makes it
+(app/core/revocation.py) and forgets that user's entries in every process at once; while the notifications cannot be
+heard, nothing is remembered (docs/decisions/0010-token-cache-and-revocation.md).
 """
 
 from __future__ import annotations
