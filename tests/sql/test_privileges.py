@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
+from app.core.migrations import pending
 from tests.conftest import Connect
 from tests.support.postgres import LOGINS, Connection
 
@@ -131,10 +132,34 @@ async def test_no_login_has_powers_over_the_server(connect: Connect, who: str) -
         FROM pg_roles WHERE rolname = session_user""")
 
 
-async def test_readonly_reads_no_table(connect: Connect) -> None:
+async def _readable(conn: Connection, schema: str, kinds: str) -> set[bool]:
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS yes
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relkind::text = ANY (string_to_array($2, NULL))""",
+        schema,
+        kinds,
+    )
+    return {row["yes"] for row in rows}
+
+
+async def test_readonly_reads_the_views_and_no_table(connect: Connect) -> None:
     conn = await connect("readonly")
+    assert await _readable(conn, "api", "vm") == {True}
+    assert await _readable(conn, "core", "rpvm") == {False}
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await conn.fetch("SELECT * FROM core.users")
+
+
+async def test_a_dba_reads_every_table(dba_conn: Connection) -> None:
+    assert await _readable(dba_conn, "core", "rpvm") == {True}
+    assert await _readable(dba_conn, "api", "vm") == {True}
+
+
+async def test_every_login_but_readonly_can_tell_what_is_pending(connect: Connect) -> None:
+    for login in ("app", "scheduler", "dba", "migrator"):
+        assert not await pending(await connect(login))
 
 
 async def test_a_dba_reads_everything_and_moves_money_only_through_the_contract(
