@@ -96,19 +96,21 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals, parent: int | None = None) -> Callable[[], None] | None:
     """For `preexec_fn`: have the kernel send `number` to the child when the thread that starts it ends.
+
+    A child that runs already and asks for itself says who its `parent` is.
 
     None where the system cannot (it is Linux's own); there a survivor is found and stopped by the next start.
     """
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
+    expected = os.getpid() if parent is None else parent
 
     def ask() -> None:
         libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != parent:
+        if os.getppid() != expected:
             os._exit(1)
 
     return ask
