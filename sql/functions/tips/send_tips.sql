@@ -43,7 +43,7 @@ BEGIN
             s.status AS sender_status,
             c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
             sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
-            CASE WHEN v_fee_bps > 0 THEN coalesce(floor(r.amount * v_fee_bps / 10000)::bigint, 0) ELSE 0 END AS fee
+            CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
         LEFT JOIN core.users AS s ON s.id = r.sender_id

@@ -36,6 +36,7 @@ DECLARE
     v_now timestamptz;
     v_db_actor CONSTANT uuid := core._database_actor();
     v_firsts integer [];
+    v_twins integer [];
     v_replays uuid [];
     v_refusals core.refusal [] := p_refusals;
     v_transfer_ids uuid [];
@@ -127,9 +128,10 @@ BEGIN
             v_link := v_links[v_i];
             v_start := v_i;
         END IF;
-        IF v_firsts[v_i] IS NOT NULL AND v_from_seqs[v_firsts[v_i]] IS NOT NULL THEN
-            IF (p_requests[v_i]).request_hash = (p_requests[v_firsts[v_i]]).request_hash THEN
-                v_replays[v_i] := v_transfer_ids[v_firsts[v_i]];
+        -- v_twins: of requests with the same key, by the position of their first, the one that took effect
+        IF v_firsts[v_i] IS NOT NULL AND v_from_seqs[v_twins[v_firsts[v_i]]] IS NOT NULL THEN
+            IF (p_requests[v_i]).request_hash = (p_requests[v_twins[v_firsts[v_i]]]).request_hash THEN
+                v_replays[v_i] := v_transfer_ids[v_twins[v_firsts[v_i]]];
             ELSE
                 v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
                 v_refusals[v_i] := core._key_reused((p_requests[v_i]).idempotency_key);
@@ -156,6 +158,9 @@ BEGIN
             v_to_balances[v_i] := v_balances[v_to];
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
+            IF v_firsts IS NOT NULL THEN
+                v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
+            END IF;
         ELSE
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
@@ -167,6 +172,8 @@ BEGIN
                 v_versions[v_from] := v_versions[v_from] - 1;
                 v_versions[v_to] := v_versions[v_to] - 1;
                 v_from_seqs[v_j] := NULL;
+                v_from_balances[v_j] := NULL;
+                v_to_balances[v_j] := NULL;
             END LOOP;
             v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
             IF (v_refusals[v_i]).error_code IS NULL THEN
