@@ -29,7 +29,7 @@ AS $$
     INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
     WHERE
         e.wallet_id = p_wallet
-        AND (p_before_seq IS NULL OR e.seq < p_before_seq)
+        AND e.seq < coalesce(p_before_seq, 9223372036854775807)
         AND (p_from IS NULL OR e.created_at >= p_from)
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)

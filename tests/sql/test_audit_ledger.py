@@ -1,0 +1,78 @@
+"""api.audit_ledger: silent while the books balance; names each rule that is broken behind the ledger's back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.settings import PROJECT_ROOT
+from tests.support.money import Tip, Transfer, World, person, set_fee, tip, transfer, unguarded
+from tests.support.postgres import Connection
+
+ALICE = """(
+    SELECT w.id FROM core.wallets AS w JOIN core.users AS u ON u.id = w.owner_id
+    WHERE u.username = 'alice' AND w.asset = 'TOKEN')"""
+PLAIN = "(SELECT t.id FROM core.transfers AS t WHERE t.kind = 'gift')"
+
+BROKEN: dict[str, list[str]] = {
+    "asset_sums_to_zero": [f"UPDATE core.wallets SET balance = balance + 1 WHERE id = {ALICE}"],
+    "balance_is_last_entry": [f"UPDATE core.wallets SET balance = balance - 1 WHERE id = {ALICE}"],
+    "spendable_not_negative": [
+        "ALTER TABLE core.wallets DROP CONSTRAINT wallets_floor",
+        f"UPDATE core.wallets SET held = balance + 1 WHERE id = {ALICE}",
+    ],
+    "held_is_open_holds": [f"UPDATE core.wallets SET held = 1 WHERE id = {ALICE}"],
+    "lifetime_is_sum_of_entries": [f"UPDATE core.wallets SET lifetime_spent = lifetime_spent + 1 WHERE id = {ALICE}"],
+    "user_has_wallets": [
+        "DELETE FROM core.wallets USING core.users AS u WHERE u.id = owner_id AND u.username = 'newcomer'"
+    ],
+    "seq_gapless": [f"UPDATE core.entries SET seq = seq + 5 WHERE wallet_id = {ALICE} AND seq = 2"],
+    "running_balance": [f"UPDATE core.entries SET balance = balance + 1 WHERE wallet_id = {ALICE} AND seq = 1"],
+    "entries_in_time_order": [
+        f"UPDATE core.entries SET created_at = created_at - interval '1 day' WHERE wallet_id = {ALICE} AND seq = 2"
+    ],
+    "entry_has_transfer": [f"DELETE FROM core.transfers WHERE id = {PLAIN}"],
+    "transfer_has_two_entries": [f"DELETE FROM core.entries WHERE transfer_id = {PLAIN} AND amount > 0"],
+    "transfer_is_within_an_asset": [f"UPDATE core.transfers SET asset = 'EUR' WHERE id = {PLAIN}"],
+    "transfer_names_who_asked": [f"UPDATE core.transfers SET db_user = NULL, actor_id = NULL WHERE id = {PLAIN}"],
+    "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
+    "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
+    "tip_transfer_has_tip": ["DELETE FROM core.tips"],
+    "fees_are_those_of_tips": ["UPDATE core.tips SET platform_fee = platform_fee + 1, amount = amount + 1"],
+}
+
+
+async def _busy(world: World) -> None:
+    """A gift with a key, a tip with a fee, a user who has done nothing."""
+    await person(world.db, "newcomer")
+    await transfer(
+        world.db,
+        Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, key="k", kind="gift"),
+    )
+    await set_fee(world.db, 2500)
+    await tip(world.db, Tip(sender=world.alice.id, creator=world.creator.id, amount=20, key="k"))
+
+
+async def test_silent_while_the_books_balance(world: World, dba_conn: Connection) -> None:
+    await _busy(world)
+    assert await dba_conn.fetch("SELECT * FROM api.audit_ledger()") == []
+
+
+@pytest.mark.breaks_ledger
+@pytest.mark.parametrize("rule", BROKEN)
+async def test_names_the_broken_rule(world: World, dba_conn: Connection, rule: str) -> None:
+    await _busy(world)
+    async with unguarded(world.db):
+        for statement in BROKEN[rule]:
+            result = await world.db.execute(statement)
+            assert not result.endswith(" 0"), "nothing was broken"
+    found = await dba_conn.fetch("SELECT * FROM api.audit_ledger()")
+    assert rule in {row["rule"] for row in found}
+    assert all(row["subject"] and row["detail"] for row in found)
+
+
+def test_every_rule_is_broken_once() -> None:
+    sources = sorted((PROJECT_ROOT / "sql" / "functions").glob("**/_audit_*.sql"))
+    rules = {rule for path in sources for rule in re.findall(r"SELECT\s+'([a-z_]+)',", path.read_text())}
+    assert rules == set(BROKEN)
