@@ -7,10 +7,14 @@ from litestar import Router
 from app.accounts.routes import accounts_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
+from app.tips.routes import tips_router
+from app.wallets.routes import wallets_router
 
 ROUTERS: list[Router] = [
     health_router,
     metrics_router,
     docs_router,
     accounts_router,
+    wallets_router,
+    tips_router,
 ]

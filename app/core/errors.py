@@ -216,6 +216,7 @@ ERRORS: dict[str, ErrorSpec] = {spec.slug: spec for spec in _SPECS}
 BY_SQLSTATE: dict[str, ErrorSpec] = {spec.sqlstate: spec for spec in _SPECS if spec.sqlstate is not None}
 
 CONSTRAINTS: dict[str, str] = {
+    "idempotency_keys_pkey": "IDEMPOTENCY_KEY_REUSED",  # two requests at once, over different wallets
     "users_email_key": "EMAIL_TAKEN",
     "users_username_key": "USERNAME_TAKEN",
 }

@@ -35,6 +35,12 @@ TOKEN_CHECKS = Counter(
     "tessera_token_checks_total", "Tokens and keys checked, by where the answer came from.", ("source",)
 )
 DATABASE_UP = Gauge("tessera_database_up", "1 while this process hears from the database.", multiprocess_mode="livemin")
+BATCH_ITEMS = Histogram(
+    "tessera_batch_items",
+    "Requests that went to the database in one call, by money function.",
+    ("function",),
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+)
 ERRORS = Counter("tessera_errors_total", "Answers with an error, by slug.", ("error",))
 
 _children: dict[tuple[str, str, int], Histogram] = {}

@@ -1,0 +1,4 @@
+"""Tips: tokens from a fan to a creator, with a message.
+
+Table core.tips; functions api.send_tip, api.send_tips, api.tip_stats; view api.tips. Event ``tip.sent``.
+"""

@@ -1,0 +1,146 @@
+"""The SQL of wallets: one typed function per statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from app.core.context import AppContext
+from app.core.database import Connection
+from app.core.errors import TesseraError, error, from_sql
+from app.wallets.structs import Transaction, TransferReceipt, Violation, WalletBalance
+
+
+class TransferItem(NamedTuple):
+    """api.transfer_request, in the order of its columns."""
+
+    from_wallet_id: UUID | None
+    to_wallet_id: UUID | None
+    to_user_id: UUID | None
+    amount: int
+    asset: str
+    kind: str
+    idempotency_key: str
+    reference: str | None
+    actor_id: UUID
+    metadata: str | None
+
+
+class Replayable(NamedTuple):
+    """An answer, and whether the key had given it before."""
+
+    answer: Any
+    replayed: bool
+
+
+def refusal(row: asyncpg.Record) -> TesseraError:
+    """The error of an outcome that has an error_code."""
+    return from_sql(row["error_code"], row["error"], msgspec.json.decode(row["detail"]))
+
+
+def _transaction(row: asyncpg.Record) -> Transaction:
+    fields = dict(row)
+    if fields["metadata"] is not None:
+        fields["metadata"] = msgspec.json.decode(fields["metadata"])
+    return Transaction(**fields)
+
+
+class WalletQueries:
+    """Statements on wallets and their history."""
+
+    def __init__(self, context: AppContext) -> None:
+        self.db = context.database
+
+    async def transfer_batch(self, items: Sequence[TransferItem]) -> list[Replayable | TesseraError]:
+        """Transfer, each item alone; one outcome an item."""
+        rows = await self.db.fetch("SELECT * FROM api.transfer_batch($1::api.transfer_request[])", items)
+        return [
+            refusal(row)
+            if row["error_code"] is not None
+            else Replayable(
+                TransferReceipt(
+                    transfer_id=row["transfer_id"],
+                    from_wallet_id=row["from_wallet_id"],
+                    to_wallet_id=row["to_wallet_id"],
+                    amount=row["amount"],
+                    asset=row["asset"],
+                    new_balance=row["from_balance"],
+                    created_at=row["created_at"],
+                ),
+                row["replayed"],
+            )
+            for row in rows
+        ]
+
+    async def balances(self, user: UUID) -> list[WalletBalance]:
+        """All wallets of a user."""
+        return await self.db.fetch_as(WalletBalance, "SELECT * FROM api.wallet_balances($1)", user)
+
+    async def token_value(self) -> str:
+        """What one token is paid out at, in USD. Errors: CONFIGURATION_ERROR."""
+        value = await self.db.fetchval(
+            """
+            SELECT r.value FROM api.rates AS r
+            WHERE r.name = 'token_value' AND r.valid_from <= now() AND (r.valid_to IS NULL OR r.valid_to > now())
+            ORDER BY r.valid_from DESC LIMIT 1
+            """
+        )
+        if value is None:
+            raise error("CONFIGURATION_ERROR", rate="token_value")
+        return f"{value.normalize():f}"
+
+    async def wallet_of(self, user: UUID, asset: str) -> UUID:
+        """The user's wallet of an asset. Errors: WALLET_NOT_FOUND."""
+        wallet = await self.db.fetchval(
+            "SELECT w.wallet_id FROM api.wallets AS w WHERE w.owner_id = $1 AND w.asset = $2", user, asset
+        )
+        if wallet is None:
+            raise error("WALLET_NOT_FOUND", asset=asset)
+        found: UUID = wallet
+        return found
+
+    async def entries(
+        self,
+        wallet: UUID,
+        start: datetime | None,
+        end: datetime | None,
+        before: int | None,
+        limit: int,
+        kind: str | None = None,
+        connection: Connection | None = None,
+    ) -> list[Transaction]:
+        """Entries of a wallet, newest first."""
+        fetch = self.db.fetch if connection is None else connection.fetch
+        rows = await fetch(
+            "SELECT * FROM api.statement($1, $2, $3, $4, $5, $6)", wallet, start, end, before, limit, kind
+        )
+        return [_transaction(row) for row in rows]
+
+    async def balances_at(
+        self, wallet: UUID, start: datetime, end: datetime, connection: Connection
+    ) -> tuple[int, int]:
+        """Balance right before ``start`` and right before ``end``."""
+        row = await connection.fetchrow(
+            """
+            SELECT api.balance_at($1, $2::timestamptz - interval '1 microsecond') AS opening,
+                   api.balance_at($1, $3::timestamptz - interval '1 microsecond') AS closing
+            """,
+            wallet,
+            start,
+            end,
+        )
+        assert row is not None
+        return row["opening"], row["closing"]
+
+    async def audit(self) -> list[Violation]:
+        """Broken invariants of the ledger."""
+        rows = await self.db.fetch("SELECT * FROM api.audit_ledger()")
+        return [
+            Violation(rule=row["rule"], subject=row["subject"], detail=msgspec.json.decode(row["detail"]))
+            for row in rows
+        ]

@@ -1,0 +1,201 @@
+"""The routes of wallets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from litestar import Request, Router
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+from litestar.response import Response
+
+from app.core.auth import CurrentActor, requires
+from app.core.context import inject
+from app.core.errors import error
+from app.core.idempotency import IdempotencyKey
+from app.core.openapi import raises
+from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
+from app.core.routing import get, post
+from app.core.wiring import MONEY_BODY_LIMIT, Reply
+from app.wallets.queries import Replayable, WalletQueries
+from app.wallets.service import Transfers, to_csv
+from app.wallets.structs import Audit, Statement, TokenBalance, Transaction, TransferReceipt, TransferRequest, Wallets
+
+TAGS = ["wallets"]
+REPLAYED = {"Idempotent-Replayed": "true"}
+"""Header of an answer that the same key had given before."""
+
+AssetParameter = Annotated[str, QueryParameter(pattern=r"^[A-Z][A-Z0-9_]{1,15}$", description="Asset of the wallet.")]
+KindParameter = Annotated[
+    str | None, QueryParameter(max_length=63, description="Only entries of this kind: tip, grant…")
+]
+FromParameter = Annotated[datetime | None, QueryParameter(name="from", description="Not before (RFC 3339).")]
+ToParameter = Annotated[datetime | None, QueryParameter(name="to", description="Before (RFC 3339).")]
+
+
+def created(outcome: Replayable) -> Response[Any]:
+    """201 with the receipt; the same bytes again for a repeated key."""
+    return Reply(outcome.answer, status_code=201, headers=REPLAYED if outcome.replayed else None)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@get("/dashboard/wallet", operation_id="GetWallets", summary="My wallets", tags=TAGS, guards=[requires("wallet:read")])
+async def get_wallets(actor: CurrentActor, wallets: NamedDependency[WalletQueries]) -> Wallets:
+    """The caller's balances, one wallet an asset."""
+    return Wallets(await wallets.balances(actor.user_id))
+
+
+@get(
+    "/monetization/balance",
+    operation_id="GetBalance",
+    summary="My tokens",
+    tags=TAGS,
+    guards=[requires("wallet:read")],
+    opt=raises("WALLET_NOT_FOUND", "CONFIGURATION_ERROR"),
+)
+async def get_balance(actor: CurrentActor, wallets: NamedDependency[WalletQueries]) -> TokenBalance:
+    """The caller's tokens, and what one is worth."""
+    value = await wallets.token_value()
+    for wallet in await wallets.balances(actor.user_id):
+        if wallet.asset == "TOKEN":
+            return TokenBalance(
+                balance=wallet.balance,
+                held=wallet.held,
+                available=wallet.spendable,
+                lifetime_earned=wallet.lifetime_earned,
+                lifetime_spent=wallet.lifetime_spent,
+                token_value_usd=value,
+            )
+    raise error("WALLET_NOT_FOUND", asset="TOKEN")
+
+
+@get(
+    "/dashboard/wallet/transactions",
+    operation_id="ListTransactions",
+    summary="What moved in my wallet",
+    tags=TAGS,
+    guards=[requires("wallet:read")],
+    opt=raises("WALLET_NOT_FOUND"),
+)
+async def list_transactions(
+    request: Request[Any, Any, Any],
+    actor: CurrentActor,
+    wallets: NamedDependency[WalletQueries],
+    asset: AssetParameter = "TOKEN",
+    kind: KindParameter = None,
+    start: FromParameter = None,
+    end: ToParameter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[Transaction]:
+    """Newest first. With ``Accept: text/csv`` as CSV, with the next cursor in the header ``X-Next-Cursor``."""
+    wallet = await wallets.wallet_of(actor.user_id, asset)
+    rows = await wallets.entries(wallet, _utc(start), _utc(end), decode_cursor(cursor, int), limit + 1, kind)
+    page = page_of(rows, limit, lambda entry: entry.seq)
+    if "text/csv" not in request.headers.get("accept", ""):
+        return page
+    headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
+    if page.next_cursor is not None:
+        headers["X-Next-Cursor"] = page.next_cursor
+    csv: Any = Reply(to_csv(page.items), media_type="text/csv; charset=utf-8", headers=headers)
+    return csv  # type: ignore[no-any-return]
+
+
+@get(
+    "/dashboard/wallet/statement",
+    operation_id="GetStatement",
+    summary="My statement for a period",
+    tags=TAGS,
+    guards=[requires("wallet:read")],
+    opt=raises("WALLET_NOT_FOUND", "VALIDATION_ERROR"),
+)
+async def get_statement(
+    actor: CurrentActor,
+    wallets: NamedDependency[WalletQueries],
+    start: Annotated[datetime, QueryParameter(name="from", description="Start, included (RFC 3339).")],
+    end: Annotated[datetime, QueryParameter(name="to", description="End, not included (RFC 3339).")],
+    asset: AssetParameter = "TOKEN",
+    limit: Limit = 200,
+    cursor: Cursor = None,
+) -> Statement:
+    """Opening and closing balance and the entries between them, read from one snapshot."""
+    begin, finish = _utc(start) or start, _utc(end) or end
+    if finish < begin:
+        raise error("VALIDATION_ERROR", errors=[{"field": "to", "message": "Expected a time not before `from`"}])
+    before = decode_cursor(cursor, int)
+    wallet = await wallets.wallet_of(actor.user_id, asset)
+    async with (
+        wallets.db.connection() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        opening, closing = await wallets.balances_at(wallet, begin, finish, connection)
+        rows = await wallets.entries(wallet, begin, finish, before, limit + 1, connection=connection)
+    return Statement(
+        wallet_id=wallet,
+        asset=asset,
+        from_=begin,
+        to=finish,
+        opening_balance=opening,
+        closing_balance=closing,
+        entries=rows[:limit],
+        next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None,
+    )
+
+
+@post(
+    "/wallets/transfers",
+    operation_id="CreateTransfer",
+    summary="Send money to somebody",
+    tags=TAGS,
+    guards=[requires("transfers:write")],
+    opt=raises(
+        "INSUFFICIENT_TOKENS",
+        "WALLET_NOT_FOUND",
+        "SELF_TRANSFER",
+        "ASSET_MISMATCH",
+        "INVALID_REQUEST",
+        "METADATA_TOO_LARGE",
+        "WALLET_FROZEN",
+        "WALLET_CLOSED",
+        "BALANCE_LIMIT",
+        "USER_SUSPENDED",
+        "SERVER_BUSY",
+    ),
+)
+async def create_transfer(
+    data: JSONBody[TransferRequest], actor: CurrentActor, key: IdempotencyKey, transfers: NamedDependency[Transfers]
+) -> Response[TransferReceipt]:
+    """From the caller's wallet. Repeating the key returns the first transfer, byte for byte."""
+    return created(await transfers.send(actor.user_id, data, key))
+
+
+@get(
+    "/admin/ledger/audit",
+    operation_id="AuditLedger",
+    summary="Do the books balance?",
+    tags=["admin"],
+    guards=[requires("admin", role="admin")],
+)
+async def audit_ledger(wallets: NamedDependency[WalletQueries]) -> Audit:
+    """Checks every invariant of the ledger on one snapshot; a row for each that is broken."""
+    violations = await wallets.audit()
+    return Audit(not violations, violations)
+
+
+wallets_router = Router(
+    path="/api/v1",
+    dependencies={"wallets": inject(WalletQueries), "transfers": inject(Transfers)},
+    request_max_body_size=MONEY_BODY_LIMIT,
+    route_handlers=[
+        get_wallets,
+        get_balance,
+        list_transactions,
+        get_statement,
+        create_transfer,
+        audit_ledger,
+    ],
+)

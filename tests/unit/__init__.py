@@ -1,0 +1,1 @@
+"""Tests of single pieces that need no database."""
