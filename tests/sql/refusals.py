@@ -1,4 +1,4 @@
-"""Every transfer that is refused, with the facts its refusal states: the same for api.transfer and api.transfer_batch."""
+"""Every transfer that is refused, and the facts it is refused with: for api.transfer and api.transfer_batch."""
 
 from __future__ import annotations
 

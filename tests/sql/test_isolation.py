@@ -105,7 +105,7 @@ async def test_read_committed_goes_by_what_is_there_now(world: World, connect: C
 @levels
 async def test_many_at_once_give_right_totals_or_say_40001(world: World, connect: Connect, level: str) -> None:
     async def work(number: int, conn: Connection) -> None:
-        rng = random.Random(number)
+        rng = random.Random(number)  # noqa: S311
         for n in range(6):
             pair = [world.alice.wallet, world.bob.wallet]
             rng.shuffle(pair)
@@ -125,7 +125,7 @@ async def _until_done(conn: Connection, level: str, request: Transfer) -> None:
             async with conn.transaction(isolation=level):  # type: ignore[arg-type]
                 await transfer(conn, request)
         except asyncpg.PostgresError as error:
-            assert raised(error).code == "40001"
+            assert raised(error).code == "40001"  # noqa: PT017
             assert level != "read_committed"
         else:
             return

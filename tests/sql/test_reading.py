@@ -205,9 +205,7 @@ async def test_rate_in_force(db: Connection) -> None:
     assert refusal.facts["at"].startswith("2019-12-31") or refusal.facts["at"].startswith("2019-12-30")
 
 
-@pytest.mark.parametrize(
-    ("value", "unit"), [(-1, "bps"), (10001, "bps"), (10**15, "tokens"), (1, "furlongs")]
-)
+@pytest.mark.parametrize(("value", "unit"), [(-1, "bps"), (10001, "bps"), (10**15, "tokens"), (1, "furlongs")])
 async def test_a_rate_makes_sense(db: Connection, value: int, unit: str) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
         await db.execute("INSERT INTO core.rates (name, value, unit) VALUES ('some_rate', $1, $2)", value, unit)

@@ -40,16 +40,20 @@ BEGIN
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            s.status AS sender_status,
-            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
-            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
+            -- subqueries, not joins: a join planned while the tables are small may read all of one for ever after
+            (SELECT s.status FROM core.users AS s WHERE s.id = r.sender_id) AS sender_status,
+            (
+                SELECT c.status = 'active' AND 'creator' = ANY (c.roles) FROM core.users AS c WHERE c.id = r.creator_id
+            ) AS creator_active,
+            (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset
+            ) AS sender_wallet_id,
+            (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset
+            ) AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
-        LEFT JOIN core.users AS s ON s.id = r.sender_id
-        LEFT JOIN core.users AS c ON c.id = r.creator_id
-        LEFT JOIN core.wallets AS sw ON sw.owner_id = r.sender_id AND sw.asset = c_asset
-        LEFT JOIN core.wallets AS cw ON cw.owner_id = r.creator_id AND cw.asset = c_asset
     ) AS t
     CROSS JOIN LATERAL (
         SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead
