@@ -245,6 +245,7 @@ CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
+    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
@@ -370,6 +371,7 @@ CREATE FUNCTION api.send_tips(p_tips api.tip_request[]) RETURNS SETOF api.tip_ou
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
+    SET enable_material TO 'off'
     AS $$
 DECLARE
     c_asset CONSTANT text := 'TOKEN';
@@ -397,16 +399,20 @@ BEGIN
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            s.status AS sender_status,
-            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
-            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
+            -- subqueries, not joins: a join planned while the tables are small may read all of one for ever after
+            (SELECT s.status FROM core.users AS s WHERE s.id = r.sender_id) AS sender_status,
+            (
+                SELECT c.status = 'active' AND 'creator' = ANY (c.roles) FROM core.users AS c WHERE c.id = r.creator_id
+            ) AS creator_active,
+            (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset
+            ) AS sender_wallet_id,
+            (
+                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset
+            ) AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
-        LEFT JOIN core.users AS s ON s.id = r.sender_id
-        LEFT JOIN core.users AS c ON c.id = r.creator_id
-        LEFT JOIN core.wallets AS sw ON sw.owner_id = r.sender_id AND sw.asset = c_asset
-        LEFT JOIN core.wallets AS cw ON cw.owner_id = r.creator_id AND cw.asset = c_asset
     ) AS t
     CROSS JOIN LATERAL (
         SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead
@@ -476,6 +482,7 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
+    SET enable_material TO 'off'
     AS $$
     SELECT
         e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
@@ -484,7 +491,7 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
     INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
     WHERE
         e.wallet_id = p_wallet
-        AND (p_before_seq IS NULL OR e.seq < p_before_seq)
+        AND e.seq < coalesce(p_before_seq, 9223372036854775807)
         AND (p_from IS NULL OR e.created_at >= p_from)
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)
@@ -539,6 +546,7 @@ CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset te
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
+    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_status text;
@@ -574,6 +582,7 @@ CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SE
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
+    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_requests core.transfer_request[];
@@ -643,6 +652,7 @@ COMMENT ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) IS 'Mo
 CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint, lifetime_spent bigint, status text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
     SELECT
         w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
@@ -1226,7 +1236,6 @@ DECLARE
     v_db_actor CONSTANT uuid := core._database_actor();
     v_firsts integer [];
     v_twins integer [];
-    v_keys integer;
     v_replays uuid [];
     v_refusals core.refusal [] := p_refusals;
     v_transfer_ids uuid [];

@@ -201,8 +201,13 @@ def body(**changes: Any) -> dict[str, Any]:
     [
         (b'{"creator_id": "01920000-0000-7000-8000-000000000001", "amount": NaN}', KEY, 400, "MALFORMED_JSON"),
         (b'{"creator_id": ', KEY, 400, "MALFORMED_JSON"),
-        (b'{"creator_id": "\xff\xfe", "amount": 5}', KEY, 400, "MALFORMED_JSON"),
-        (b"", KEY, 400, "MALFORMED_JSON"),
+        (
+            b'{"creator_id": "01920000-0000-7000-8000-000000000001", "amount": 5, "message": "\xff\xfe"}',
+            KEY,
+            400,
+            "MALFORMED_JSON",
+        ),
+        (b"", KEY, 422, "VALIDATION_ERROR"),
         (b"[" * 100_000, KEY, 413, "PAYLOAD_TOO_LARGE"),
         (b"x" * 10_000_000, KEY, 413, "PAYLOAD_TOO_LARGE"),
         (b"[" * 50_000, KEY, None, None),
