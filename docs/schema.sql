@@ -245,7 +245,6 @@ CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
@@ -371,7 +370,6 @@ CREATE FUNCTION api.send_tips(p_tips api.tip_request[]) RETURNS SETOF api.tip_ou
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    SET enable_material TO 'off'
     AS $$
 DECLARE
     c_asset CONSTANT text := 'TOKEN';
@@ -399,20 +397,21 @@ BEGIN
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            -- subqueries, not joins: a join planned while the tables are small may read all of one for ever after
-            (SELECT s.status FROM core.users AS s WHERE s.id = r.sender_id) AS sender_status,
-            (
-                SELECT c.status = 'active' AND 'creator' = ANY (c.roles) FROM core.users AS c WHERE c.id = r.creator_id
-            ) AS creator_active,
-            (
-                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset
-            ) AS sender_wallet_id,
-            (
-                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset
-            ) AS creator_wallet_id,
+            s.status AS sender_status,
+            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
+            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
+        -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
+        LEFT JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT u.status, u.roles FROM core.users AS u WHERE u.id = r.creator_id LIMIT 1) AS c ON true
+        LEFT JOIN LATERAL (
+            SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset LIMIT 1
+        ) AS sw ON true
+        LEFT JOIN LATERAL (
+            SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset LIMIT 1
+        ) AS cw ON true
     ) AS t
     CROSS JOIN LATERAL (
         SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead
@@ -482,7 +481,6 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    SET enable_material TO 'off'
     AS $$
     SELECT
         e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
@@ -546,7 +544,6 @@ CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset te
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_status text;
@@ -582,7 +579,6 @@ CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SE
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    SET enable_material TO 'off'
     AS $$
 DECLARE
     v_requests core.transfer_request[];
@@ -983,8 +979,13 @@ BEGIN
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
         metadata, ord
     )
-    INNER JOIN core.idempotency_keys AS k
-        ON k.actor_id = coalesce(r.actor_id, p_db_actor) AND k.key = r.idempotency_key;
+    -- LIMIT: a plain join, planned while the table is small, may begin with all of it; and a session keeps its plans
+    CROSS JOIN LATERAL (
+        SELECT i.transfer_id, i.request_hash
+        FROM core.idempotency_keys AS i
+        WHERE i.actor_id = coalesce(r.actor_id, p_db_actor) AND i.key = r.idempotency_key
+        LIMIT 1
+    ) AS k;
 
     SELECT array_agg(nullif(f.first, f.ord)::integer ORDER BY f.ord)
     INTO firsts

@@ -40,20 +40,21 @@ BEGIN
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            -- subqueries, not joins: a join planned while the tables are small may read all of one for ever after
-            (SELECT s.status FROM core.users AS s WHERE s.id = r.sender_id) AS sender_status,
-            (
-                SELECT c.status = 'active' AND 'creator' = ANY (c.roles) FROM core.users AS c WHERE c.id = r.creator_id
-            ) AS creator_active,
-            (
-                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset
-            ) AS sender_wallet_id,
-            (
-                SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset
-            ) AS creator_wallet_id,
+            s.status AS sender_status,
+            c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
+            sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
+        -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
+        LEFT JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT u.status, u.roles FROM core.users AS u WHERE u.id = r.creator_id LIMIT 1) AS c ON true
+        LEFT JOIN LATERAL (
+            SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset LIMIT 1
+        ) AS sw ON true
+        LEFT JOIN LATERAL (
+            SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.creator_id AND w.asset = c_asset LIMIT 1
+        ) AS cw ON true
     ) AS t
     CROSS JOIN LATERAL (
         SELECT t.creator_wallet_id AS wallet_id, t.amount - t.fee AS amount, 'tip' AS kind, true AS lead

@@ -25,8 +25,13 @@ BEGIN
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
         metadata, ord
     )
-    INNER JOIN core.idempotency_keys AS k
-        ON k.actor_id = coalesce(r.actor_id, p_db_actor) AND k.key = r.idempotency_key;
+    -- LIMIT: a plain join, planned while the table is small, may begin with all of it; and a session keeps its plans
+    CROSS JOIN LATERAL (
+        SELECT i.transfer_id, i.request_hash
+        FROM core.idempotency_keys AS i
+        WHERE i.actor_id = coalesce(r.actor_id, p_db_actor) AND i.key = r.idempotency_key
+        LIMIT 1
+    ) AS k;
 
     SELECT array_agg(nullif(f.first, f.ord)::integer ORDER BY f.ord)
     INTO firsts

@@ -10,6 +10,7 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
     SELECT
         w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
