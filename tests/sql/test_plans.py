@@ -43,8 +43,8 @@ class Calls:
             ("replayed batch", BATCH, (batch,), 20 * size),
             ("tips", TIPS, (tips,), 30 * size),
             ("replayed tips", TIPS, (tips,), 60 * size),
-            ("statement", STATEMENT, (wallets[0], None, 5), 20),
-            ("deep page", STATEMENT, (creators[0]["wallet"], 20, 10), 40),
+            ("statement", STATEMENT, (creators[0]["wallet"], None, 5), 20),
+            ("deep page", STATEMENT, (creators[0]["wallet"], PEOPLE, 10), 40),
             ("balance_at", BALANCE_AT, (creators[0]["wallet"], None), 30),
             ("balances", "SELECT * FROM api.wallet_balances($1)", (ids[0],), 5),
         ]
@@ -133,7 +133,7 @@ async def test_no_scans_once_tables_have_grown(
     await _grow(db)
     if analyzed:
         await db.execute("ANALYZE")
-    calls = Calls(await _people(db, offset=100), (await _people(db, "creator"))[-3:])
+    calls = Calls(await _people(db, offset=100), await _people(db, "creator"))
     found = {}
     for name, query, args, limit in calls.all:
         scanned, rows = await _cost(session, db, query, *args)

@@ -13,13 +13,16 @@ DECLARE
 BEGIN
     FOR v_i IN 1..cardinality(p_results) LOOP
         CONTINUE WHEN p_replays[v_i] IS NULL;
-        SELECT t.id, d.balance, c.balance, f.owner_id, o.owner_id, t.created_at, true, NULL, NULL, NULL
+        -- subqueries: joins, planned while the tables are small, may read all of a wallet's entries
+        SELECT
+            t.id,
+            (SELECT d.balance FROM core.entries AS d WHERE d.wallet_id = t.from_wallet_id AND d.seq = t.from_seq),
+            (SELECT c.balance FROM core.entries AS c WHERE c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq),
+            (SELECT f.owner_id FROM core.wallets AS f WHERE f.id = t.from_wallet_id),
+            (SELECT o.owner_id FROM core.wallets AS o WHERE o.id = t.to_wallet_id),
+            t.created_at, true, NULL, NULL, NULL
         INTO v_result
         FROM core.transfers AS t
-        INNER JOIN core.entries AS d ON d.wallet_id = t.from_wallet_id AND d.seq = t.from_seq
-        INNER JOIN core.entries AS c ON c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq
-        INNER JOIN core.wallets AS f ON f.id = t.from_wallet_id
-        INNER JOIN core.wallets AS o ON o.id = t.to_wallet_id
         WHERE t.id = p_replays[v_i];
         v_results[v_i] := v_result;
     END LOOP;

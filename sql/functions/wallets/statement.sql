@@ -21,6 +21,9 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_material = off
+SET enable_bitmapscan = off
+SET enable_sort = off
 AS $$
     SELECT
         e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
