@@ -1,1 +1,1 @@
-"""Benchmarks: each prints its ratio to a baseline measured in the same run (docs/performance.md)."""
+"""Benchmarks: ratios against a baseline measured in the same run. `./run bench ledger`, `./run bench http`."""

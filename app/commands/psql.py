@@ -27,14 +27,14 @@ from app.settings import Settings
 def command(
     statement: str | None, script: str | None, access: Access, print_url: bool, psql_args: tuple[str, ...]
 ) -> None:
-    r"""Open psql on the service's database.
+    """Open psql on the service's database.
 
     Works while the service runs, and starts the embedded server for itself when it does not. By default with the
     rights of a DBA: everything can be read, money moves only through the functions of schema `api`, and history
     cannot be changed. `--as migrate` is the superuser of the embedded server: mind what you do.
 
     \b
-      tessera psql                                       explore: try \df+ api.*
+      tessera psql                                       explore: try \\df+ api.*
       tessera psql -c 'SELECT * FROM api.audit_ledger()' empty when the books balance
       tessera psql --as readonly                         see only what reports see
       tessera psql -- --csv -c 'SELECT 1'                arguments after -- go to psql itself

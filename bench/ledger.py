@@ -1,0 +1,258 @@
+"""`./run bench ledger`: transfers inside the database against pgbench's TPC-B-like on the same server."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import multiprocessing
+import random
+import re
+import secrets
+import statistics
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+import click
+import msgspec
+import uvloop
+
+from bench.server import Bench, Connection, bench_server, database, fund, machine, spread
+
+WALLETS = 20_000
+BALANCE = 1_000_000_000
+SCALE = 20
+SINGLE = """\\set a random(1, {wallets})
+\\set d random(1, {last})
+\\set b (:a - 1 + :d) % {wallets} + 1
+\\set k random(1, 9000000000000000000)
+SELECT * FROM api.transfer(
+    ('00000000-0000-7000-8000-' || lpad(:a::text, 12, '0'))::uuid,
+    ('00000000-0000-7000-8000-' || lpad(:b::text, 12, '0'))::uuid, 1, 'TOKEN', :k::text);
+"""
+PEER = """\\set a random(1, {wallets})
+\\set d random(1, {last})
+\\set b (:a - 1 + :d) % {wallets} + 1
+SELECT bench_transfer(:a, :b, 1);
+"""
+BATCH_SQL = "SELECT count(*) FILTER (WHERE error_code IS NOT NULL) FROM api.transfer_batch($1::api.transfer_request[])"
+TIPS_SQL = "SELECT count(*) FILTER (WHERE error_code IS NOT NULL) FROM api.send_tips($1::api.tip_request[])"
+Shape = Literal["uniform", "zipf", "hot"]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One measurement with batches."""
+
+    size: int
+    shape: Shape
+    connections: int
+    tips: bool = False
+
+    @property
+    def title(self) -> str:
+        function = "send_tips" if self.tips else "transfer_batch"
+        return f"{function} {self.size:>4} {self.shape:<7} {self.connections:>2} conn."
+
+
+def wallet(number: int) -> UUID:
+    """Id of a wallet, as bench.server.fund numbers them."""
+    return UUID(f"00000000-0000-7000-8000-{number:012d}")
+
+
+def user(number: int) -> UUID:
+    """Id of a user, likewise."""
+    return UUID(f"00000000-0000-7000-9000-{number:012d}")
+
+
+def pgbench(bench: Bench, name: str, clients: int, seconds: float, mode: str, script: str | None = None) -> float:
+    """Transactions a second by pgbench; without a script, its TPC-B-like."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        command = [bench.program("pgbench"), "-n", "-c", str(clients), "-j", str(min(clients, 2)), "-M", mode]
+        if script is not None:
+            file.write(script)
+            file.flush()
+            command += ["-f", file.name]
+        command += ["-T", str(max(1, round(seconds))), bench.url_of(name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"^tps = ([0-9.]+)", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or found is None:
+        raise click.ClickException(f"pgbench failed: {done.stderr[-2000:]}")
+    return float(found[1])
+
+
+def _payees(shape: Shape, rng: random.Random, count: int, creators: int) -> list[int]:
+    if shape == "hot":
+        return [1] * count
+    if shape == "zipf":  # exponent 1: the first gets a tenth of all
+        weights = list(itertools.accumulate(1 / rank for rank in range(1, creators + 1)))
+        return [1 + bisect.bisect(weights, rng.random() * weights[-1]) for _ in range(count)]
+    return [rng.randrange(1, creators + 1) for _ in range(count)]
+
+
+def _batch(work: Work, rng: random.Random) -> list[tuple[object, ...]]:
+    payees = _payees(work.shape, rng, work.size, WALLETS)
+    made: list[tuple[object, ...]] = []
+    for payee in payees:
+        payer = rng.randrange(1, WALLETS)
+        payer += payer >= payee
+        key = f"{rng.getrandbits(96):x}"
+        if work.tips:
+            made.append((user(payer), user(payee), 1, key, None, None, None))
+        else:
+            made.append((wallet(payer), wallet(payee), None, 1, "TOKEN", "transfer", key, None, user(payer), None))
+    return made
+
+
+async def _send(url: str, work: Work, seconds: float, seed: int, gate: object) -> tuple[int, float, int]:
+    rng = random.Random(seed)  # noqa: S311 - a load, no secret
+    connection = await asyncpg.connect(url)
+    statement = await connection.prepare(TIPS_SQL if work.tips else BATCH_SQL)
+    await statement.fetchval(_batch(work, rng))
+    ready = [_batch(work, rng) for _ in range(max(4, 60_000 // work.size // work.connections))]
+    gate.wait()  # type: ignore[attr-defined]
+    started, done, refused = time.perf_counter(), 0, 0
+    for number in itertools.count():
+        # when those built ahead are used up: keys must be new
+        batch = ready[number] if number < len(ready) else _batch(work, rng)
+        refused += await statement.fetchval(batch)
+        done += work.size
+        if time.perf_counter() - started >= seconds:
+            break
+    elapsed = time.perf_counter() - started
+    await connection.close()
+    return done, elapsed, refused
+
+
+def _worker(url: str, work: Work, seconds: float, seed: int, gate: object, out: object) -> None:
+    out.put(uvloop.run(_send(url, work, seconds, seed, gate)))  # type: ignore[attr-defined]
+
+
+def batches(bench: Bench, name: str, work: Work, seconds: float) -> float:
+    """Transfers a second in batches, from one process a connection. Every outcome is looked at."""
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(work.connections)
+    out = context.Queue()
+    seeds = [secrets.randbits(60) for _ in range(work.connections)]
+    processes = [
+        context.Process(target=_worker, args=(bench.url_of(name), work, seconds, seed, gate, out)) for seed in seeds
+    ]
+    for process in processes:
+        process.start()
+    results = [out.get(timeout=300) for _ in processes]
+    for process in processes:
+        process.join()
+    if any(refused for _, _, refused in results):
+        raise click.ClickException(f"{work.title}: transfers were refused")
+    return float(sum(done / elapsed for done, elapsed, _ in results))
+
+
+@click.command()
+@click.option("--seconds", default=5.0, show_default=True, help="Length of one measurement.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; a round's measurements follow each other.")
+@click.option(
+    "--full", is_flag=True, help="All sizes (1, 10, 100, 1000), shapes (uniform, zipf, hot), connections (1, 8, 32)."
+)
+@click.option("--quick", is_flag=True, help="One short round: shows that it works, measures nothing.")
+@click.option("--assert", "assert_", is_flag=True, help="Exit with 1 if a target is missed.")
+@click.option("--peer-sql", type=click.Path(path_type=Path, exists=True), help="Another ledger to run the same way.")
+def command(seconds: float, rounds: int, full: bool, quick: bool, assert_: bool, peer_sql: Path | None) -> None:
+    """Transfers a second over 20,000 wallets, as a ratio to pgbench's TPC-B-like in the same round.
+
+    FILE of --peer-sql is loaded with psql into a database of its own. It must define bench_setup(n integer), which
+    makes n accounts numbered from 1 with plenty of money, and bench_transfer(a integer, b integer, amount bigint).
+    """
+    if quick:
+        seconds, rounds = 1.0, 1
+    works = [Work(500, "uniform", 8), Work(500, "hot", 8), Work(500, "uniform", 8, True), Work(500, "hot", 8, True)]
+    if full:
+        shapes: tuple[Shape, ...] = ("uniform", "zipf", "hot")
+        works += [Work(*one) for one in itertools.product((1, 10, 100, 1000), shapes, (1, 8, 32))]
+    click.echo(f"{machine()}; {rounds} rounds of {seconds:g} s each; TPC-B-like at scale {SCALE}")
+    rates: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        bench = stack.enter_context(bench_server())
+        ours, tpcb = stack.enter_context(database(bench)), stack.enter_context(database(bench, migrated=False))
+
+        async def load(connection: Connection) -> None:
+            await fund(connection, WALLETS, WALLETS, BALANCE)
+
+        bench.on(ours, load)
+        subprocess.run(
+            [bench.program("pgbench"), "-i", "-q", "-s", str(SCALE), bench.url_of(tpcb)],
+            check=True,
+            capture_output=True,
+        )
+        peer = None if peer_sql is None else stack.enter_context(database(bench, migrated=False))
+        if peer is not None and peer_sql is not None:
+            load_peer(bench, peer, peer_sql)
+        for _ in range(rounds):
+            one_round(bench, ours, tpcb, peer, works, seconds, rates)
+
+        async def audit(connection: Connection) -> int:
+            return len(await connection.fetch("SELECT * FROM api.audit_ledger()"))
+
+        violations = bench.on(ours, audit)
+    missed = report(rates, violations)
+    if assert_ and missed:
+        raise SystemExit(1)
+
+
+def one_round(
+    bench: Bench,
+    ours: str,
+    tpcb: str,
+    peer: str | None,
+    works: list[Work],
+    seconds: float,
+    rates: dict[str, list[float]],
+) -> None:
+    """Every measurement once."""
+    names = {"wallets": WALLETS, "last": WALLETS - 1}
+    for mode in ("simple", "prepared"):
+        note(rates, f"TPC-B-like, {mode}", pgbench(bench, tpcb, 8, seconds, mode))
+        note(rates, f"api.transfer, {mode}", pgbench(bench, ours, 8, seconds, mode, SINGLE.format(**names)))
+    for work in works:
+        note(rates, work.title, batches(bench, ours, work, seconds))
+    if peer is not None:
+        note(rates, "peer", pgbench(bench, peer, 8, seconds, "prepared", PEER.format(**names)))
+
+
+def load_peer(bench: Bench, name: str, file: Path) -> None:
+    """Another ledger's SQL and its accounts."""
+    psql = [bench.program("psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", bench.url_of(name)]
+    subprocess.run([*psql, "-f", str(file)], check=True)
+    subprocess.run(
+        [*psql, "-c", f"SELECT bench_setup({WALLETS})", "-c", "VACUUM ANALYZE"], check=True, capture_output=True
+    )
+
+
+def note(rates: dict[str, list[float]], title: str, rate: float) -> None:
+    """Keep one measurement."""
+    rates.setdefault(title, []).append(rate)
+
+
+def report(rates: dict[str, list[float]], violations: int) -> bool:
+    """Print the table and the targets; True if one is missed."""
+
+    def ratio(title: str, base: str) -> float:
+        return float(statistics.median(a / b for a, b in zip(rates[title], rates[base], strict=True)))
+
+    for title, values in rates.items():
+        base = "TPC-B-like, simple" if title.endswith("simple") else "TPC-B-like, prepared"
+        click.echo(f"{title:<38} {spread(values):>26}/s   {ratio(title, base):5.2f} × {base}")
+    targets = [
+        ("batches of 500, uniform, 8 connections", ratio(Work(500, "uniform", 8).title, "TPC-B-like, prepared"), 3.0),
+        ("batches of 500, one hot creator", ratio(Work(500, "hot", 8).title, "TPC-B-like, prepared"), 4.0),
+        ("single transfers, pgbench's default mode", ratio("api.transfer, simple", "TPC-B-like, simple"), 1.1),
+    ]
+    missed = violations > 0
+    for title, value, bound in targets:
+        missed = missed or value < bound
+        click.echo(f"{title:<42} {value:5.2f} ×  target ≥ {bound:g}   {'met' if value >= bound else 'MISSED'}")
+    click.echo(f"broken invariants: {violations}")
+    return missed
