@@ -1,0 +1,95 @@
+"""The embedded server: durable, one supervisor, back after kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.core.embedded import DataInUseError, EmbeddedPostgres
+from app.settings import load_settings
+
+PASSWORD = "only-for-this-test"
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="tessera-embedded-"))
+    folder.chmod(0o755)
+    yield folder / "data"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def server_on(data: Path) -> EmbeddedPostgres:
+    settings = load_settings(dotenv=None)
+    return EmbeddedPostgres(data, superuser_password=PASSWORD, pg_bin=settings.pg_bin, account=settings.pg_user)
+
+
+def ask(server: EmbeddedPostgres, *statements: str) -> str:
+    """Result of the last statement."""
+
+    async def run() -> str:
+        connection = await asyncpg.connect(server.superuser_url("postgres"))
+        try:
+            for statement in statements[:-1]:
+                await connection.execute(statement)
+            return str(await connection.fetchval(statements[-1]))
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def test_it_is_durable_and_keeps_its_data(data: Path) -> None:
+    server = server_on(data)
+    server.start()
+    try:
+        for name in ("fsync", "full_page_writes", "synchronous_commit", "data_checksums"):
+            assert ask(server, f"SHOW {name}") == "on"
+        assert ask(server, "SHOW listen_addresses") == ""
+        ask(server, "CREATE TABLE kept AS SELECT 7 AS n", "SELECT 1")
+    finally:
+        server.stop()
+    server.stop()  # once more does no harm
+    again = server_on(data)
+    again.start()
+    try:
+        assert ask(again, "SELECT n FROM kept") == "7"
+    finally:
+        again.stop()
+
+
+def test_a_second_supervisor_is_refused(data: Path) -> None:
+    server = server_on(data)
+    server.start()
+    try:
+        with pytest.raises(DataInUseError, match=str(os.getpid())):
+            server_on(data).start()
+    finally:
+        server.stop()
+
+
+def test_it_comes_back_after_kill_nine(data: Path) -> None:
+    server = server_on(data)
+    server.start()
+    ask(server, "CREATE TABLE kept AS SELECT g AS n FROM generate_series(1, 10000) AS g", "SELECT 1")
+    pid = server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    while server.running:
+        time.sleep(0.05)
+    server.stop()
+    again = server_on(data)
+    again.start()
+    try:
+        assert ask(again, "SELECT count(*) FROM kept") == "10000"
+    finally:
+        again.stop()
