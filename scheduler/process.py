@@ -7,6 +7,7 @@ missed ticks into one run, and `misfire_grace_time=None` means that a late tick 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,8 @@ async def run_one(settings: Settings, job: Job) -> bool:
 async def run_forever(settings: Settings, jobs: tuple[Job, ...] | None = None) -> None:
     """Run all jobs until SIGTERM or SIGINT; then let those under way finish, for `shutdown_seconds` at most."""
     logs.configure(settings)
+    # It tells of each tick; the runner tells of each job.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
