@@ -13,6 +13,7 @@ CREATE OR REPLACE FUNCTION core._post_one(
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
+    v_key_actor_id CONSTANT uuid := coalesce(p_request.actor_id, core._database_actor());
     v_result core.transfer_result;
 BEGIN
     PERFORM core._lock_wallets(ARRAY[p_request.from_wallet_id, p_request.to_wallet_id]);
@@ -21,7 +22,6 @@ BEGIN
         SELECT
             core.uuid7() AS id,
             greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now,
-            coalesce(p_request.actor_id, core._database_actor()) AS key_actor_id,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
             f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
@@ -39,7 +39,7 @@ BEGIN
             AND f.balance - p_request.amount >= f.lifetime_earned - 9000000000000000000
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
-                WHERE k.actor_id = coalesce(p_request.actor_id, core._database_actor()) AND k.key = p_request.idempotency_key
+                WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key
             )
     ), wallet AS (
         UPDATE core.wallets AS w
@@ -72,7 +72,7 @@ BEGIN
         ) AS e (wallet_id, seq, amount, balance)
     ), key AS (
         INSERT INTO core.idempotency_keys (actor_id, key, transfer_id, created_at, request_hash)
-        SELECT o.key_actor_id, p_request.idempotency_key, o.id, o.now, p_request.request_hash
+        SELECT v_key_actor_id, p_request.idempotency_key, o.id, o.now, p_request.request_hash
         FROM ok AS o
         WHERE p_request.idempotency_key IS NOT NULL
     ), event AS (
