@@ -39,9 +39,12 @@ class Account:
 
     def can_run(self, command: Sequence[str]) -> bool:
         """Whether a short command exits with 0 when this account runs it."""
-        result = subprocess.run(
-            command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False, **self.process_options()
-        )
+        try:
+            result = subprocess.run(
+                command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False, **self.process_options()
+            )
+        except OSError:
+            return False
         return result.returncode == 0
 
     def reaches(self, path: Path) -> bool:
