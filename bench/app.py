@@ -12,6 +12,7 @@ import app.main
 from app.api import ROUTERS
 from app.core.auth import CurrentActor, requires
 from app.core.context import AppContext, inject
+from app.core.garbage import settle
 from app.core.idempotency import IdempotencyKey
 from app.core.routing import get, post
 from app.core.wiring import MONEY_BODY_LIMIT
@@ -46,4 +47,6 @@ def create() -> Litestar:
         route_handlers=[empty, select],
     )
     ROUTERS.append(router)
-    return app.main.create_app()
+    made = app.main.create_app()
+    settle()
+    return made

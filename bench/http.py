@@ -19,7 +19,7 @@ import msgspec
 
 from app.settings import PROJECT_ROOT
 from bench.loadgen import Lane, Measured, Plan
-from bench.server import Bench, Connection, bench_server, database, machine, spread
+from bench.server import Bench, Connection, bench_server, database, machine, season, spread
 
 FANS = 64
 CREATORS = 32
@@ -116,6 +116,7 @@ def people(target: Target, bench: Bench, name: str) -> tuple[list[Person], list[
         for fan in fans:
             await connection.execute("SELECT api.grant_tokens($1, 1000000000000, 'bench')", fan.id)
         await connection.execute("VACUUM ANALYZE")
+        await season(connection)
 
     bench.on(name, grant)
     return fans, creators

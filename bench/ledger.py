@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -22,24 +23,32 @@ import click
 import msgspec
 import uvloop
 
-from bench.server import Bench, Connection, bench_server, database, fund, machine, spread
+from bench.server import ID_BASE, Bench, Connection, bench_server, database, fund, machine, spread
 
 WALLETS = 20_000
 BALANCE = 1_000_000_000
 SCALE = 20
-SINGLE = """\\set a random(1, {wallets})
-\\set d random(1, {last})
-\\set b (:a - 1 + :d) % {wallets} + 1
+PAIRS = {
+    "uniform": "\\set a random(1, {wallets})\n\\set d random(1, {last})\n\\set b (:a - 1 + :d) % {wallets} + 1\n",
+    "hot": "\\set b 1\n\\set a random(2, {wallets})\n",
+}
+"""Payer :a and payee :b of a pgbench script."""
+SINGLE = {
+    "simple": """\\set a :a + 100000000000
+\\set b :b + 100000000000
+\\set k random(1, 9000000000000000000)
+SELECT * FROM api.transfer('00000000-0000-7000-8000-:a', '00000000-0000-7000-8000-:b', 1, 'TOKEN', ':k');
+""",
+    "prepared": """\\set a :a + 100000000000
+\\set b :b + 100000000000
 \\set k random(1, 9000000000000000000)
 SELECT * FROM api.transfer(
-    ('00000000-0000-7000-8000-' || lpad(:a::text, 12, '0'))::uuid,
-    ('00000000-0000-7000-8000-' || lpad(:b::text, 12, '0'))::uuid, 1, 'TOKEN', :k::text);
-"""
-PEER = """\\set a random(1, {wallets})
-\\set d random(1, {last})
-\\set b (:a - 1 + :d) % {wallets} + 1
-SELECT bench_transfer(:a, :b, 1);
-"""
+    ('00000000-0000-7000-8000-' || :a)::uuid, ('00000000-0000-7000-8000-' || :b)::uuid, 1, 'TOKEN', :k::text);
+""",
+}
+"""One transfer, by pgbench's mode: with literals, as a client without parameters sends it; prepared, where pgbench has
+only numbers for parameters, with ids that the server puts together."""
+PEER = "SELECT bench_transfer(:a, :b, 1);\n"
 BATCH_SQL = "SELECT count(*) FILTER (WHERE error_code IS NOT NULL) FROM api.transfer_batch($1::api.transfer_request[])"
 TIPS_SQL = "SELECT count(*) FILTER (WHERE error_code IS NOT NULL) FROM api.send_tips($1::api.tip_request[])"
 Shape = Literal["uniform", "zipf", "hot"]
@@ -61,12 +70,12 @@ class Work(msgspec.Struct, frozen=True):
 
 def wallet(number: int) -> UUID:
     """Id of a wallet, as bench.server.fund numbers them."""
-    return UUID(f"00000000-0000-7000-8000-{number:012d}")
+    return UUID(f"00000000-0000-7000-8000-{ID_BASE + number}")
 
 
 def user(number: int) -> UUID:
     """Id of a user, likewise."""
-    return UUID(f"00000000-0000-7000-9000-{number:012d}")
+    return UUID(f"00000000-0000-7000-9000-{ID_BASE + number}")
 
 
 def pgbench(bench: Bench, name: str, clients: int, seconds: float, mode: str, script: str | None = None) -> float:
@@ -160,14 +169,20 @@ def batches(bench: Bench, name: str, work: Work, seconds: float) -> float:
 @click.option("--quick", is_flag=True, help="One short round: shows that it works, measures nothing.")
 @click.option("--json", "json_", type=click.Path(path_type=Path), help="Also write every round's rates to this file.")
 @click.option("--assert", "assert_", is_flag=True, help="Exit with 1 if a target is missed.")
-@click.option("--peer-sql", type=click.Path(path_type=Path, exists=True), help="Another ledger to run the same way.")
+@click.option(
+    "--peer-sql",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="Another ledger to run the same way. May be repeated: files of one ledger, in order.",
+)
 def command(
-    seconds: float, rounds: int, full: bool, quick: bool, json_: Path | None, assert_: bool, peer_sql: Path | None
+    seconds: float, rounds: int, full: bool, quick: bool, json_: Path | None, assert_: bool, peer_sql: tuple[Path, ...]
 ) -> None:
     """Transfers a second over 20,000 wallets, as a ratio to pgbench's TPC-B-like in the same round.
 
-    FILE of --peer-sql is loaded with psql into a database of its own. It must define bench_setup(n integer), which
-    makes n accounts numbered from 1 with plenty of money, and bench_transfer(a integer, b integer, amount bigint).
+    The files of --peer-sql are loaded with psql into a database of its own. They must define bench_setup(n integer),
+    which makes n accounts numbered from 1 with plenty of money, and bench_transfer(a integer, b integer, amount
+    bigint). bench/peers has that for other ledgers, to be given after their own files.
     """
     if quick:
         seconds, rounds = 1.0, 1
@@ -190,8 +205,8 @@ def command(
             check=True,
             capture_output=True,
         )
-        peer = None if peer_sql is None else stack.enter_context(database(bench, migrated=False))
-        if peer is not None and peer_sql is not None:
+        peer = stack.enter_context(database(bench, migrated=False)) if peer_sql else None
+        if peer is not None:
             load_peer(bench, peer, peer_sql)
         for _ in range(rounds):
             one_round(bench, ours, tpcb, peer, works, seconds, rates)
@@ -217,15 +232,20 @@ def one_round(
     rates: dict[str, list[float]],
 ) -> None:
     """Every measurement once."""
-    names = {"wallets": WALLETS, "last": WALLETS - 1}
+    pairs = {shape: text.format(wallets=WALLETS, last=WALLETS - 1) for shape, text in PAIRS.items()}
     counts = sorted({work.connections for work in works})
     for clients, mode in itertools.product(counts, ("simple", "prepared")):
         note(rates, baseline(clients, mode), pgbench(bench, tpcb, clients, seconds, mode))
-        note(rates, single(clients, mode), pgbench(bench, ours, clients, seconds, mode, SINGLE.format(**names)))
+        note(
+            rates, single(clients, mode), pgbench(bench, ours, clients, seconds, mode, pairs["uniform"] + SINGLE[mode])
+        )
     for work in works:
         note(rates, work.title, batches(bench, ours, work, seconds))
     if peer is not None:
-        note(rates, "peer", pgbench(bench, peer, 8, seconds, "prepared", PEER.format(**names)))
+        for shape, pair in pairs.items():
+            for name, base, script in (("peer", peer, PEER), ("api.transfer", ours, SINGLE["prepared"])):
+                rate = pgbench(bench, base, 8, seconds, "prepared", pair + script)
+                note(rates, f"{name} beside a peer, {shape}, 8 conn.", rate)
 
 
 def baseline(clients: int, mode: str) -> str:
@@ -244,10 +264,11 @@ def base_of(title: str) -> str:
     return baseline(int(found[1]) if found else 8, "simple" if title.endswith("simple") else "prepared")
 
 
-def load_peer(bench: Bench, name: str, file: Path) -> None:
+def load_peer(bench: Bench, name: str, files: Sequence[Path]) -> None:
     """Another ledger's SQL and its accounts."""
     psql = [bench.program("psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", bench.url_of(name)]
-    subprocess.run([*psql, "-f", str(file)], check=True)
+    for file in files:
+        subprocess.run([*psql, "-f", str(file)], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(
         [*psql, "-c", f"SELECT bench_setup({WALLETS})", "-c", "VACUUM ANALYZE"], check=True, capture_output=True
     )

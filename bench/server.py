@@ -21,6 +21,11 @@ from app.core.embedded import EmbeddedPostgres, find_installation
 from app.core.migrations import migrate
 from app.settings import load_settings
 
+SEASON_SEGMENTS = 64
+"""WAL segments made before a measurement: 1 GiB, more than a run writes."""
+
+ID_BASE = 100_000_000_000
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
 
@@ -102,13 +107,16 @@ def _maintenance(bench: Bench) -> str:
 
 
 async def fund(connection: Connection, users: int, creators: int, balance: int) -> None:
-    """People numbered from 1 with wallets of known ids, funded out of issuance by transfers, then analysed."""
+    """People numbered from 1 with wallets of known ids, funded out of issuance by transfers, then analysed.
+
+    The ids end in 100000000000 + number (``ID_BASE``): of fixed width, so that a script can write them as literals.
+    """
     async with connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(
             """
             INSERT INTO core.users (id, email, username, display_name, roles)
-            SELECT ('00000000-0000-7000-9000-' || lpad(g::text, 12, '0'))::uuid,
+            SELECT ('00000000-0000-7000-9000-' || (100000000000 + g)::text)::uuid,
                    'u' || g || '@bench.invalid', 'u' || g, 'U',
                    CASE WHEN g <= $2 THEN '{creator}'::text[] ELSE '{}'::text[] END
             FROM generate_series(1, $1::integer) AS g
@@ -119,8 +127,8 @@ async def fund(connection: Connection, users: int, creators: int, balance: int) 
         await connection.execute(
             """
             INSERT INTO core.wallets (id, owner_id, asset)
-            SELECT ('00000000-0000-7000-8000-' || lpad(g::text, 12, '0'))::uuid,
-                   ('00000000-0000-7000-9000-' || lpad(g::text, 12, '0'))::uuid, 'TOKEN'
+            SELECT ('00000000-0000-7000-8000-' || (100000000000 + g)::text)::uuid,
+                   ('00000000-0000-7000-9000-' || (100000000000 + g)::text)::uuid, 'TOKEN'
             FROM generate_series(1, $1::integer) AS g
             """,
             users,
@@ -129,7 +137,7 @@ async def fund(connection: Connection, users: int, creators: int, balance: int) 
         refused = await connection.fetchval(
             """
             SELECT count(*) FROM api.transfer_batch(ARRAY(
-                SELECT ROW(i.id, ('00000000-0000-7000-8000-' || lpad(g::text, 12, '0'))::uuid, NULL, $3::bigint,
+                SELECT ROW(i.id, ('00000000-0000-7000-8000-' || (100000000000 + g)::text)::uuid, NULL, $3::bigint,
                            'TOKEN', 'grant', NULL, NULL, NULL, NULL)::api.transfer_request
                 FROM generate_series($1::integer, least($1 + 999, $2::integer)) AS g,
                      (SELECT w.id FROM core.wallets AS w WHERE w.purpose = 'issuance' AND w.shard = 0) AS i
@@ -141,6 +149,17 @@ async def fund(connection: Connection, users: int, creators: int, balance: int) 
         )
         assert refused == 0
     await connection.execute("VACUUM (FREEZE, ANALYZE)")
+    await season(connection)
+
+
+async def season(connection: Connection) -> None:
+    """A server past its first gigabyte: WAL segments that a checkpoint recycled, instead of new ones.
+
+    A new segment is written with zeros and flushed by the backend that needs it, 30 to 60 ms each; once a server has
+    seen some checkpoints it hardly makes any.
+    """
+    for _ in range(SEASON_SEGMENTS):
+        await connection.execute("SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()")
     await connection.execute("CHECKPOINT")
 
 

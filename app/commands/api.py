@@ -20,6 +20,7 @@ from app.commands._common import say
 from app.core.connections import located, service_settings, target
 from app.core.durability import NotDurableError, durability_faults
 from app.core.embedded.processes import die_with_parent
+from app.core.garbage import settle
 from app.settings import Settings, load_settings
 
 BACKLOG = 2048
@@ -90,7 +91,9 @@ def make_app() -> Any:
             ask()
     from app.main import create_app
 
-    return create_app(service_settings("app"))
+    app = create_app(service_settings("app"))
+    settle()
+    return app
 
 
 def refuse_unsafe(settings: Settings) -> None:
