@@ -13,3 +13,6 @@ JOB_LAST_SUCCESS = Gauge("tessera_job_last_success_timestamp_seconds", "When a j
 LEDGER_VIOLATIONS = Gauge(
     "tessera_ledger_violations", "Broken invariants that the last audit found. Alert when it is not 0."
 )
+MISPLACED_ROWS = Gauge(
+    "tessera_default_partitions_with_rows", "Default partitions that hold rows: api.make_partitions was not run for long."
+)

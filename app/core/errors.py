@@ -163,6 +163,7 @@ _SPECS = (
     ErrorSpec("CREATOR_NOT_FOUND", 404, "There is no such creator", "TS212"),
     ErrorSpec("ASSET_NOT_FOUND", 404, "There is no such asset", "TS213"),
     ErrorSpec("TRANSFER_NOT_FOUND", 404, "There is no such transfer", "TS214"),
+    ErrorSpec("HISTORY_DETACHED", 404, "The history of that time is kept elsewhere", "TS240"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),

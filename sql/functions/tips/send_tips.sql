@@ -102,7 +102,7 @@ BEGIN
             o.ord, o.transfer_id, o.from_balance, o.created_at, o.replayed, o.error_code, o.error, o.detail,
             CASE WHEN o.error_code IS NULL THEN o.amount END AS amount,
             CASE
-                WHEN o.replayed THEN (SELECT t.platform_fee FROM core.tips AS t WHERE t.id = o.transfer_id)
+                WHEN o.replayed THEN core._tip_fee(o.transfer_id)
                 WHEN o.error_code IS NULL THEN o.fee
             END AS fee
         FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) WITH ORDINALITY AS o (

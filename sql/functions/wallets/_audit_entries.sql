@@ -9,22 +9,29 @@ AS $$
     WITH history AS (
         SELECT
             e.wallet_id, e.seq, e.transfer_id, e.amount, e.balance, e.created_at,
-            lag(e.seq::bigint, 1, 0::bigint) OVER w AS seq_before,
-            lag(e.balance, 1, 0::bigint) OVER w AS balance_before,
+            lag(e.seq::bigint) OVER w AS seq_before,
+            lag(e.balance) OVER w AS balance_before,
             lag(e.created_at) OVER w AS created_before
         FROM core.entries AS e
         WINDOW w AS (PARTITION BY e.wallet_id ORDER BY e.seq)
+    ), forward AS (
+        -- where each wallet's attached entries go on, if months of it are detached
+        SELECT DISTINCT ON (b.wallet_id) b.wallet_id, b.seq, b.balance
+        FROM core.brought_forward AS b
+        ORDER BY b.wallet_id, b.detached_to DESC
     )
     SELECT
         'seq_gapless', 'wallet ' || h.wallet_id::text, jsonb_build_object('seq', h.seq, 'seq_before', h.seq_before)
     FROM history AS h
-    WHERE h.seq <> h.seq_before + 1
+    WHERE h.seq <> coalesce(h.seq_before, (SELECT f.seq FROM forward AS f WHERE f.wallet_id = h.wallet_id), 0) + 1
     UNION ALL
     SELECT
         'running_balance', 'wallet ' || h.wallet_id::text,
         jsonb_build_object('seq', h.seq, 'balance_before', h.balance_before, 'amount', h.amount, 'balance', h.balance)
     FROM history AS h
-    WHERE h.balance <> h.balance_before + h.amount
+    WHERE
+        h.balance
+        <> coalesce(h.balance_before, (SELECT f.balance FROM forward AS f WHERE f.wallet_id = h.wallet_id), 0) + h.amount
     UNION ALL
     SELECT
         'entries_in_time_order', 'wallet ' || h.wallet_id::text,
@@ -69,7 +76,15 @@ AS $$
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k
     LEFT JOIN core.transfers AS t ON t.id = k.transfer_id
-    WHERE k.transfer_id IS NOT NULL AND t.id IS NULL
+    WHERE
+        k.transfer_id IS NOT NULL AND t.id IS NULL
+        AND core._uuid_time(k.transfer_id) >= (SELECT p.attached_from FROM core.partitioned AS p WHERE p.name = 'transfers')
+    UNION ALL
+    SELECT 'transfer_in_its_month', 'transfer ' || t.id::text, jsonb_build_object('created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE
+        t.id >= (SELECT core._uuid_floor(p.since) FROM core.partitioned AS p WHERE p.name = 'transfers')
+        AND date_trunc('month', core._uuid_time(t.id), 'UTC') <> date_trunc('month', t.created_at, 'UTC')
 $$;
 
 COMMENT ON FUNCTION core._audit_entries() IS 'Broken invariants of entries, transfers and idempotency keys, as api.audit_ledger() returns them.';

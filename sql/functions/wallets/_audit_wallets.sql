@@ -6,6 +6,12 @@
 CREATE OR REPLACE FUNCTION core._audit_wallets() RETURNS TABLE (rule text, subject text, detail jsonb)
 LANGUAGE sql STABLE
 AS $$
+    WITH forward AS (
+        -- what detached months left in each wallet
+        SELECT DISTINCT ON (b.wallet_id) b.wallet_id, b.seq, b.balance, b.earned, b.spent
+        FROM core.brought_forward AS b
+        ORDER BY b.wallet_id, b.detached_to DESC
+    )
     SELECT 'asset_sums_to_zero', 'asset ' || w.asset, jsonb_build_object('sum', sum(w.balance))
     FROM core.wallets AS w
     GROUP BY w.asset
@@ -16,7 +22,8 @@ AS $$
         jsonb_build_object('balance', w.balance, 'version', w.version, 'entry_balance', e.balance)
     FROM core.wallets AS w
     LEFT JOIN core.entries AS e ON e.wallet_id = w.id AND e.seq = w.version
-    WHERE w.balance <> coalesce(e.balance, 0) OR (e.wallet_id IS NULL) <> (w.version = 0)
+    LEFT JOIN forward AS f ON f.wallet_id = w.id
+    WHERE w.balance <> coalesce(e.balance, f.balance, 0) OR w.version <> coalesce(e.seq, f.seq, 0)
     UNION ALL
     SELECT
         'spendable_not_negative', 'wallet ' || w.id::text,
@@ -40,7 +47,10 @@ AS $$
         FROM core.entries AS e
         GROUP BY e.wallet_id
     ) AS s ON s.wallet_id = w.id
-    WHERE w.lifetime_earned <> coalesce(s.credits, 0) OR w.lifetime_spent <> coalesce(s.debits, 0)
+    LEFT JOIN forward AS f ON f.wallet_id = w.id
+    WHERE
+        w.lifetime_earned <> coalesce(s.credits, 0) + coalesce(f.earned, 0)
+        OR w.lifetime_spent <> coalesce(s.debits, 0) + coalesce(f.spent, 0)
     UNION ALL
     SELECT 'user_has_wallets', 'user ' || u.id::text, jsonb_build_object('asset', a.code)
     FROM core.users AS u

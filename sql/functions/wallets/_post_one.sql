@@ -2,7 +2,8 @@
 -- transaction, and for a single transfer that cost three times the transfer itself (docs/performance.md).
 -- Locks    both wallets, in id order (core._lock_wallets)
 -- Decides  after the locks: nothing but that everything is in order, the key new and no velocity limit set; whatever else
---          there is to decide (a replay, a refusal, a hold that has expired, a debt) core._post_transfers decides
+--          there is to decide (a replay, a refusal, a hold that has expired, a debt,
+--          a month that ends just now) core._post_transfers decides
 -- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', in one statement
 -- Errors   those of core._post_transfers, raised
 CREATE OR REPLACE FUNCTION core._post_one(
@@ -20,13 +21,15 @@ BEGIN
 
     WITH ok AS MATERIALIZED (
         SELECT
-            core.uuid7() AS id,
-            greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now,
+            s.id, s.now,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
             f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
         FROM core.wallets AS f
         INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
+        CROSS JOIN LATERAL (
+            SELECT core.uuid7() AS id, greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now
+        ) AS s
         WHERE
             f.id = p_request.from_wallet_id AND f.id <> t.id
             AND p_refusal.error_code IS NULL
@@ -37,6 +40,7 @@ BEGIN
             AND f.balance - p_request.amount >= f.minimum + f.held
             AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
             AND f.balance - p_request.amount >= f.lifetime_earned - 9000000000000000000
+            AND date_trunc('month', core._uuid_time(s.id), 'UTC') = date_trunc('month', s.now, 'UTC')
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key

@@ -109,6 +109,7 @@ BEGIN
     v_earned := v_wallets.earned;
     v_versions := v_wallets.versions;
     v_now := greatest(clock_timestamp(), v_wallets.last_entry_at);
+    v_transfer_ids := core._in_month(v_transfer_ids, v_now);
     -- filled, so that positions count from 1 whichever is set first
     v_from_seqs := array_fill(NULL::bigint, ARRAY[v_count]);
     v_to_seqs := v_from_seqs;

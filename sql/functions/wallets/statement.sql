@@ -1,6 +1,7 @@
 -- statement: the entries of a wallet, newest first.
 -- Locks    nothing
--- Decides  nothing
+-- Decides  goes through the partitions from the newest month that counts to the oldest, until it has enough: in a wallet
+--          months follow each other as entries do, and one month of entries and transfers is one partition of each
 -- Writes   nothing
 -- Errors   none
 CREATE OR REPLACE FUNCTION api.statement(
@@ -15,8 +16,9 @@ RETURNS TABLE (
     seq bigint, created_at timestamptz, amount bigint, balance bigint, transfer_id uuid, kind text,
     counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb
 )
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -25,20 +27,50 @@ SET enable_material = off
 SET enable_bitmapscan = off
 SET enable_sort = off
 AS $$
-    SELECT
-        e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
-    FROM core.entries AS e
-    INNER JOIN core.transfers AS t ON t.id = e.transfer_id
-    INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
-    WHERE
-        e.wallet_id = p_wallet
-        AND e.seq < coalesce(p_before_seq, 9223372036854775807)
-        AND (p_from IS NULL OR e.created_at >= p_from)
-        AND (p_to IS NULL OR e.created_at < p_to)
-        AND (p_kind IS NULL OR t.kind = p_kind)
-    ORDER BY e.seq DESC
-    LIMIT least(greatest(p_limit, 1), 1000)
+DECLARE
+    v_left integer := least(greatest(p_limit, 1), 1000);
+    v_first timestamptz;
+    v_month timestamptz;
+    v_oldest timestamptz;
+    v_low uuid;
+    v_high uuid;
+    v_rows bigint;
+BEGIN
+    -- v_first: the month up to which, with all before it, there is one partition
+    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to))
+    INTO v_first, v_month
+    FROM core.wallets AS w
+    INNER JOIN core.partitioned AS p ON p.name = 'entries'
+    WHERE w.id = p_wallet;
+    v_month := CASE WHEN v_month IS NOT NULL THEN greatest(v_month, v_first) END;
+    v_oldest := greatest(date_trunc('month', p_from), v_first);
+    v_high := core._uuid_floor(v_month + interval '1 month');
+
+    WHILE v_left > 0 AND v_month >= v_oldest LOOP
+        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
+        RETURN QUERY
+        SELECT
+            e.seq::bigint, e.created_at, e.amount::bigint, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference,
+            t.metadata
+        FROM core.entries AS e
+        INNER JOIN core.transfers AS t ON t.id = e.transfer_id AND t.id >= v_low AND t.id < v_high
+        INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
+        WHERE
+            e.wallet_id = p_wallet
+            AND e.transfer_id >= v_low AND e.transfer_id < v_high
+            AND e.seq < coalesce(p_before_seq, 9223372036854775807)
+            AND (p_from IS NULL OR e.created_at >= p_from)
+            AND (p_to IS NULL OR e.created_at < p_to)
+            AND (p_kind IS NULL OR t.kind = p_kind)
+        ORDER BY e.seq DESC
+        LIMIT v_left;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_left := v_left - v_rows;
+        v_high := v_low;
+        v_month := v_month - interval '1 month';
+    END LOOP;
+END;
 $$;
 
 COMMENT ON FUNCTION api.statement(uuid, timestamptz, timestamptz, bigint, integer, text) IS
-'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units. Months that are detached (docs/growth.md) are not there.';

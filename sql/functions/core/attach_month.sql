@@ -1,0 +1,25 @@
+-- attach_month: put back the months that were detached last.
+-- Locks    one run at a time; the tables, for milliseconds after all is computed
+-- Decides  that entries lead from what was brought forward before them to what was brought forward with them
+-- Writes   core.partitions, core.partitioned, core.brought_forward
+-- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 2 s: try again
+CREATE OR REPLACE FUNCTION api.attach_month(p_what text) RETURNS text []
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_moved CONSTANT text [] := core._move_month(p_what, false);
+BEGIN
+    IF v_moved IS NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
+            'Say books (transfers, entries and tips), outbox or audit_log.'
+        );
+    END IF;
+    RETURN v_moved;
+END;
+$$;
+
+REVOKE EXECUTE ON FUNCTION api.attach_month(text) FROM tessera_app, tessera_scheduler;
+COMMENT ON FUNCTION api.attach_month(text) IS
+'Attaches the months of p_what (books, outbox, audit_log) that api.detach_month took out last, and returns the names of the partitions; none when nothing is detached. They must be what they were: TS902 otherwise. docs/growth.md.';
