@@ -870,7 +870,6 @@ COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metada
 
 CREATE FUNCTION core._database_actor() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN (encode(SUBSTRING(sha256(convert_to(('database:'::text || (SESSION_USER)::text), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid;
 
 ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
@@ -2135,7 +2134,7 @@ CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, ol
 
 CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -2147,7 +2146,7 @@ CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.ti
 
 CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights('id');
 
@@ -2155,7 +2154,7 @@ CREATE TRIGGER users_open_wallets AFTER INSERT ON core.users FOR EACH ROW EXECUT
 
 CREATE TRIGGER wallets_guard_history BEFORE DELETE OR TRUNCATE ON core.wallets FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER wallets_guard_writes BEFORE INSERT OR UPDATE ON core.wallets FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'tessera_ledger'::name)) EXECUTE FUNCTION core._guard_ledger();
+CREATE TRIGGER wallets_guard_writes BEFORE INSERT OR UPDATE ON core.wallets FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 ALTER TABLE ONLY core.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
