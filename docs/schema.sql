@@ -12,6 +12,71 @@ ALTER SCHEMA core OWNER TO tessera_owner;
 
 COMMENT ON SCHEMA core IS 'Tessera''s tables and internal functions (core._name). Nobody writes money here: go through schema api.';
 
+CREATE TYPE api.hold_receipt AS (
+	hold_id uuid,
+	wallet_id uuid,
+	status text,
+	amount bigint,
+	captured bigint,
+	remaining bigint,
+	balance bigint,
+	spendable bigint,
+	transfer_id uuid,
+	expires_at timestamp with time zone,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.hold_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.hold_receipt IS 'A hold after it was placed, captured or released; balance and spendable of its wallet, without overdraft when it was placed; transfer_id of a capture. replayed: the key had done this before, and this is what was answered.';
+
+CREATE TYPE api.journal_entry AS (
+	leg integer,
+	transfer_id uuid,
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.journal_entry OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.journal_entry IS 'A leg of api.post_journal as it was posted: its transfer and both balances after it. replayed: the key had posted it before.';
+
+CREATE TYPE api.journal_leg AS (
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	kind text,
+	reference text
+);
+
+ALTER TYPE api.journal_leg OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
+
+CREATE TYPE api.refund_receipt AS (
+	transfer_id uuid,
+	original_id uuid,
+	amount bigint,
+	owed bigint,
+	refundable bigint,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.refund_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.refund_receipt IS 'A refund: its transfer, what it gave back, how much of that became debt (owed), what is left to refund, and both balances after it. replayed: the key had made it before.';
+
 CREATE TYPE api.tip_outcome AS (
 	ord integer,
 	tip_id uuid,
@@ -86,7 +151,8 @@ CREATE TYPE api.transfer_request AS (
 	idempotency_key text,
 	reference text,
 	actor_id uuid,
-	metadata jsonb
+	metadata jsonb,
+	event_at timestamp with time zone
 );
 
 ALTER TYPE api.transfer_request OWNER TO tessera_owner;
@@ -117,7 +183,8 @@ CREATE TYPE core.locked_wallets AS (
 	versions bigint[],
 	assets text[],
 	statuses text[],
-	last_entry_at timestamp with time zone
+	last_entry_at timestamp with time zone,
+	held bigint
 );
 
 ALTER TYPE core.locked_wallets OWNER TO tessera_owner;
@@ -155,7 +222,8 @@ CREATE TYPE core.transfer_request AS (
 	idempotency_key text,
 	request_hash bytea,
 	link integer,
-	metadata jsonb
+	metadata jsonb,
+	event_at timestamp with time zone
 );
 
 ALTER TYPE core.transfer_request OWNER TO tessera_owner;
@@ -179,13 +247,26 @@ ALTER TYPE core.transfer_result OWNER TO tessera_owner;
 
 COMMENT ON TYPE core.transfer_result IS 'What became of one request: a transfer (new, or the one its key stands for), or an error and nothing written.';
 
+CREATE TYPE core.velocity_rules AS (
+	rules text[],
+	scopes text[],
+	assets text[],
+	seconds integer[],
+	counted boolean[],
+	maxima bigint[]
+);
+
+ALTER TYPE core.velocity_rules OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.velocity_rules IS 'The velocity limits in force, column by column: the rule''s key, kind (NULL: all together), asset (NULL: each), window, whether it limits the count or the amount, and how much. All NULL: none.';
+
 CREATE DOMAIN core.wallet_purpose AS text
 	CONSTRAINT wallet_purpose_check CHECK ((VALUE ~ '^[a-z][a-z0-9_]{1,31}$'::text));
 
 ALTER DOMAIN core.wallet_purpose OWNER TO tessera_owner;
 
 CREATE DOMAIN core.wallet_status AS text
-	CONSTRAINT wallet_status_check CHECK ((VALUE = ANY (ARRAY['active'::text, 'frozen'::text, 'closed'::text])));
+	CONSTRAINT wallet_status_check CHECK ((VALUE = ANY (ARRAY['active'::text, 'debits_frozen'::text, 'frozen'::text, 'closed'::text])));
 
 ALTER DOMAIN core.wallet_status OWNER TO tessera_owner;
 
@@ -196,6 +277,10 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT w.rule, w.subject, w.detail FROM core._audit_wallets() AS w
     UNION ALL
     SELECT e.rule, e.subject, e.detail FROM core._audit_entries() AS e
+    UNION ALL
+    SELECT h.rule, h.subject, h.detail FROM core._audit_holds() AS h
+    UNION ALL
+    SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
     UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
@@ -238,6 +323,130 @@ ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNE
 
 COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
 
+CREATE FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint DEFAULT NULL::bigint, p_close boolean DEFAULT false, p_key text DEFAULT NULL::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('capture'::text, p_hold, p_to, p_amount, p_close, p_reference, p_metadata))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    -- which wallet a hold is in never changes, so it may be read before the lock; the rest is read after it
+    v_wallet_id CONSTANT uuid := (SELECT h.wallet_id FROM core.holds AS h WHERE h.id = p_hold);
+    v_hold core.holds;
+    v_refusal core.refusal := core._check_transfer('hold', p_reference, p_metadata, p_key, p_actor, v_status);
+    v_stored jsonb;
+    v_left bigint;
+    v_amount bigint;
+    v_returned bigint;
+    v_result core.transfer_result;
+    v_wallet core.wallets;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id, p_to]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_left := v_hold.amount - v_hold.captured - v_hold.released;
+    v_amount := coalesce(p_amount, v_left);
+    IF v_refusal.error_code IS NULL THEN
+        v_refusal := core._hold_refusal(v_hold, p_hold, v_amount, v_left);
+    END IF;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was captured.');
+    END IF;
+    v_returned := CASE WHEN p_close IS TRUE THEN v_left - v_amount ELSE 0 END;
+
+    UPDATE core.holds AS h
+    SET
+        captured = h.captured + v_amount,
+        released = h.released + v_returned,
+        status = CASE WHEN v_amount + v_returned = v_left THEN 'captured' ELSE h.status END,
+        closed_at = CASE WHEN v_amount + v_returned = v_left THEN clock_timestamp() END
+    WHERE h.id = p_hold;
+    -- what is captured is free for the transfer below, and for nobody else: the wallet is locked
+    UPDATE core.wallets AS w
+    SET
+        held = w.held - v_amount - v_returned,
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - v_amount - v_returned - w.balance) ELSE 0 END
+    WHERE w.id = v_wallet_id;
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_wallet_id, p_to, v_amount, v_hold.asset, v_hold.kind, coalesce(p_reference, v_hold.reference), p_actor, NULL,
+            NULL, NULL, p_metadata, NULL
+        )::core.transfer_request],
+        NULL, false, true
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was captured.');
+    END IF;
+    INSERT INTO core.captures (hold_id, transfer_id, amount) VALUES (p_hold, v_result.transfer_id, v_amount);
+
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = v_wallet_id;
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_receipt := core._hold_receipt(v_hold, v_wallet, v_result.transfer_id);
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_wallet_id, p_to, v_amount, v_hold.asset, v_hold.kind,
+            coalesce(p_reference, v_hold.reference), v_result.created_at
+        )
+    ), (
+        'hold.captured', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'transfer_id', v_result.transfer_id, 'amount', v_amount,
+            'released', v_returned, 'status', v_hold.status, 'asset', v_hold.asset, 'kind', v_hold.kind
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Pays p_amount (minor units; NULL: all that is left) of hold p_hold to wallet p_to. What is left stays held, for further captures, unless p_close gives it back. A hold that has expired or is closed is TS316. The transfer has the hold''s kind and, unless p_reference says otherwise, its reference. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_wallets uuid[];
+BEGIN
+    SELECT array_agg(DISTINCT d.wallet_id) INTO v_wallets
+    FROM (
+        SELECT h.wallet_id
+        FROM core.holds AS h
+        WHERE h.status = 'open' AND h.expires_at <= clock_timestamp()
+        ORDER BY h.expires_at
+        LIMIT least(greatest(coalesce(p_limit, 500), 1), 5000)
+    ) AS d;
+    IF v_wallets IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM core._lock_wallets(v_wallets);
+    RETURN core._expire_holds(v_wallets);
+END;
+$$;
+
+ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
+
 CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -261,10 +470,8 @@ BEGIN
         ARRAY[ROW(
             CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
             v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
-            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'grant'::text, p_user, p_amount, p_asset, p_reason
-            ))) FROM 1 FOR 16) END,
-            NULL, NULL
+            core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
+            NULL, NULL, NULL
         )::core.transfer_request],
         ARRAY[v_refusal]
     ))[1];
@@ -295,6 +502,266 @@ $$;
 ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
+
+CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('hold'::text, p_wallet, p_amount, p_expires_in, p_kind, p_reference, p_metadata))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal CONSTANT core.refusal := core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status);
+    v_stored jsonb;
+    v_wallet core.wallets;
+    v_spendable bigint;
+    v_now timestamptz;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_wallet]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    ELSIF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
+    ELSIF p_amount BETWEEN 1 AND 1000000000000000 IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
+        );
+    ELSIF p_expires_in > interval '0' AND p_expires_in <= interval '366 days' IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
+            'A hold lasts more than nothing and at most 366 days.'
+        );
+    END IF;
+    PERFORM core._expire_holds(ARRAY[p_wallet]);
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    -- not on overdraft: a negative minimum counts as none
+    v_spendable := v_wallet.balance - v_wallet.held - greatest(v_wallet.minimum, 0);
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was held.');
+    ELSIF v_wallet.status <> 'active' THEN
+        PERFORM core._raise(
+            CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
+            CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
+            jsonb_build_object('wallet_id', p_wallet, 'status', v_wallet.status), 'Nothing was held.'
+        );
+    ELSIF v_spendable < p_amount THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_amount, 'current', v_spendable, 'shortfall', p_amount - v_spendable,
+                'asset', v_wallet.asset
+            ),
+            'Nothing was held. A hold never draws on an overdraft.'
+        );
+    END IF;
+
+    v_now := clock_timestamp();
+    v_receipt := ROW(
+        core.uuid7(), p_wallet, 'open', p_amount, 0, p_amount, v_wallet.balance, v_spendable - p_amount, NULL,
+        v_now + p_expires_in, v_now, false
+    );
+    UPDATE core.wallets AS w SET held = w.held + p_amount WHERE w.id = p_wallet;
+    INSERT INTO core.holds (
+        id, wallet_id, amount, created_at, expires_at, actor_id, asset, kind, db_user, reference, metadata
+    )
+    VALUES (
+        v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
+        CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'hold.placed', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', v_receipt.hold_id, 'wallet_id', p_wallet, 'amount', p_amount, 'asset', v_wallet.asset,
+            'kind', p_kind, 'reference', p_reference, 'expires_at', v_receipt.expires_at
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Sets p_amount (minor units) of wallet p_wallet aside for p_expires_in (up to 366 days): it cannot be spent until api.capture_hold pays it out, api.release_hold gives it back, or it expires. Never on overdraft. p_key makes it safe to repeat. p_kind, p_reference, p_metadata as in api.transfer; p_actor: who asks, on whose authority is for the caller to know.';
+
+CREATE FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.journal_entry
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('journal'::text, p_legs::text, p_metadata, p_event_at))
+    );
+    v_requests core.transfer_request[];
+    v_refusals core.refusal[];
+    v_results core.transfer_result[];
+    v_refusal core.transfer_result;
+    v_stored jsonb;
+    v_ids uuid[];
+BEGIN
+    IF coalesce(cardinality(p_legs), 0) = 0 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'legs'), 'A journal has at least one leg.');
+    END IF;
+    SELECT array_agg(l.from_wallet_id) || array_agg(l.to_wallet_id) INTO v_ids FROM unnest(p_legs) AS l;
+    PERFORM core._lock_wallets(v_ids);
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN QUERY
+        SELECT
+            e.leg, e.transfer_id, e.from_wallet_id, e.to_wallet_id, e.amount, e.asset, e.from_balance, e.to_balance,
+            e.created_at, true
+        FROM jsonb_populate_recordset(NULL::api.journal_entry, v_stored) AS e;
+        RETURN;
+    END IF;
+    SELECT
+        array_agg(ROW(
+            l.from_wallet_id, l.to_wallet_id, l.amount, coalesce(l.asset, 'TOKEN'), coalesce(l.kind, 'journal'), l.reference,
+            p_actor, NULL, NULL, 1, p_metadata, p_event_at
+        )::core.transfer_request),
+        array_agg(core._check_transfer(
+            coalesce(l.kind, 'journal'), l.reference, p_metadata, p_key, p_actor, v_status, p_event_at
+        ))
+    INTO v_requests, v_refusals
+    FROM unnest(p_legs) AS l;
+
+    v_results := core._post_transfers(v_requests, v_refusals);
+    SELECT r.* INTO v_refusal FROM unnest(v_results) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'No leg was posted.');
+    END IF;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(r.from_owner_id, r.to_owner_id),
+        core._transfer_payload(
+            r.transfer_id, q.from_wallet_id, q.to_wallet_id, q.amount, q.asset, q.kind, q.reference, r.created_at
+        )
+    FROM unnest(v_requests) WITH ORDINALITY AS q (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        event_at, ord
+    )
+    CROSS JOIN LATERAL (SELECT (v_results[q.ord]).*) AS r;
+    PERFORM core._store_result(p_actor, p_key, v_hash, (
+        SELECT jsonb_agg(to_jsonb(e) ORDER BY e.leg) FROM core._journal_entries(v_requests, v_results) AS e
+    ));
+    RETURN QUERY SELECT e.* FROM core._journal_entries(v_requests, v_results) AS e;
+END;
+$$;
+
+ALTER FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Posts the legs in order, up to 5000, all of them or (raising the first refusal) none; a later leg may use what an earlier one brought. A leg moves an amount between two wallets of one asset, so each asset sums to zero; an exchange goes through liquidity wallets: one leg in each asset. Any wallet may pay: the caller answers for that. p_key makes it safe to repeat; p_metadata (up to 4 KiB) and p_event_at go to every leg.';
+
+CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('refund'::text, p_transfer, p_amount, p_policy, p_reason))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status);
+    v_original core.transfers;
+    v_stored jsonb;
+    v_payee core.wallets;
+    v_left bigint;
+    v_amount bigint;
+    v_owed bigint;
+    v_result core.transfer_result;
+    v_receipt api.refund_receipt;
+BEGIN
+    -- a transfer never changes, so it may be read before the lock
+    SELECT t.* INTO v_original FROM core.transfers AS t WHERE t.id = p_transfer;
+    PERFORM core._lock_wallets(ARRAY[v_original.from_wallet_id, v_original.to_wallet_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.refund_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._expire_holds(ARRAY[v_original.to_wallet_id]);
+    SELECT w.* INTO v_payee FROM core.wallets AS w WHERE w.id = v_original.to_wallet_id;
+    v_left := v_original.amount - coalesce((
+        SELECT sum(r.amount) FROM core.refunds AS r WHERE r.original_id = p_transfer
+    ), 0);
+    v_amount := coalesce(p_amount, v_left);
+    v_refusal := CASE
+        WHEN v_refusal.error_code IS NOT NULL THEN v_refusal
+        WHEN p_policy IN ('refuse', 'within_balance', 'create_debt') IS NOT TRUE
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
+        WHEN v_original.id IS NULL
+            THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
+        WHEN v_original.kind = 'refund'
+            THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
+        WHEN v_amount > v_left OR v_left = 0
+            THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(
+                'transfer_id', p_transfer, 'amount', v_original.amount::bigint, 'requested', v_amount, 'refundable', v_left
+            ))::core.refusal
+    END;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was refunded.');
+    END IF;
+    IF p_policy = 'within_balance' THEN
+        -- nothing there: the whole amount, which is then refused as it should be
+        v_amount := coalesce(nullif(least(v_amount, greatest(v_payee.balance - v_payee.held - v_payee.minimum, 0)), 0), v_amount);
+    END IF;
+    v_owed := CASE
+        WHEN p_policy = 'create_debt'
+            THEN least(v_amount, greatest(0, v_amount - (v_payee.balance - v_payee.held - v_payee.minimum)))
+        ELSE 0
+    END;
+
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
+            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
+        )::core.transfer_request],
+        NULL, false, p_policy = 'create_debt'
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was refunded.');
+    END IF;
+    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
+    VALUES (p_transfer, v_result.transfer_id, v_amount, v_owed, p_policy, p_reason, v_result.created_at);
+    v_receipt := ROW(
+        v_result.transfer_id, p_transfer, v_amount, v_owed, v_left - v_amount, v_result.from_balance, v_result.to_balance,
+        v_result.created_at, false
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
+            p_reason, v_result.created_at
+        ) || jsonb_build_object('refund_of', p_transfer)
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) IS 'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable. p_key makes it safe to repeat.';
 
 CREATE FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) RETURNS TABLE(user_id uuid, email text, username text, display_name text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -336,6 +803,66 @@ $_$;
 ALTER FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) IS 'Make an account and its wallets. Email and username are stored in lower case; without a display name the username is shown. The password hash is argon2id in PHC form, or NULL for an account that cannot log in. Errors: TS101 INVALID_REQUEST, TS312 EMAIL_TAKEN, TS313 USERNAME_TAKEN.';
+
+CREATE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('release'::text, p_hold)));
+    v_wallet_id CONSTANT uuid := (SELECT h.wallet_id FROM core.holds AS h WHERE h.id = p_hold);
+    v_hold core.holds;
+    v_refusal core.refusal;
+    v_stored jsonb;
+    v_left bigint;
+    v_wallet core.wallets;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._check_actor(p_actor);
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_left := v_hold.amount - v_hold.captured - v_hold.released;
+    v_refusal := core._hold_refusal(v_hold, p_hold, v_left, v_left);
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was released.');
+    END IF;
+
+    UPDATE core.holds AS h
+    SET status = 'released', released = h.released + v_left, closed_at = clock_timestamp()
+    WHERE h.id = p_hold
+    RETURNING h.* INTO v_hold;
+    UPDATE core.wallets AS w
+    SET
+        held = w.held - v_left,
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - v_left - w.balance) ELSE 0 END
+    WHERE w.id = v_wallet_id
+    RETURNING w.* INTO v_wallet;
+    v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'hold.released', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'amount', v_left, 'asset', v_hold.asset, 'kind', v_hold.kind,
+            'reference', v_hold.reference
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) IS 'Gives back what hold p_hold still sets aside and closes it. One that has expired or is closed is TS316. p_key makes it safe to repeat.';
 
 CREATE FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text DEFAULT NULL::text, p_message text DEFAULT NULL::text, p_stream uuid DEFAULT NULL::uuid, p_call uuid DEFAULT NULL::uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -384,10 +911,10 @@ BEGIN
         array_agg(ROW(
             t.sender_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, NULL, t.sender_id,
             CASE WHEN l.lead THEN t.idempotency_key END,
-            CASE WHEN l.lead AND t.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+            CASE WHEN l.lead THEN core._request_hash(t.idempotency_key, record_send(ROW(
                 'tip'::text, t.sender_id, t.creator_id, t.amount, t.message, t.stream_id, t.call_id
-            ))) FROM 1 FOR 16) END,
-            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL
+            ))) END,
+            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL, NULL
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
@@ -540,7 +1067,7 @@ ALTER FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) O
 
 COMMENT ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) IS 'Tips that a creator got since p_since (NULL: ever), in tokens as paid by the senders: count, sum, average (2 decimals), largest, number of tippers, and the five who gave most as JSON [{user_id, username, total, count}].';
 
-CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.transfer_receipt
+CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS api.transfer_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -558,12 +1085,12 @@ BEGIN
     v_result := core._post_one(
         ROW(
             p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_actor, p_key,
-            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata
-            ))) FROM 1 FOR 16) END,
-            NULL, p_metadata
+            core._request_hash(p_key, record_send(ROW(
+                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata, p_event_at
+            ))),
+            NULL, p_metadata, p_event_at
         ),
-        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
+        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status, p_event_at), true
     );
     RETURN ROW(
         v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
@@ -571,9 +1098,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB. Call it inside any transaction, at any isolation level.';
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
 
 CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
     LANGUAGE plpgsql SECURITY DEFINER
@@ -591,12 +1118,15 @@ BEGIN
     SELECT
         array_agg(ROW(
             s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.actor_id, s.idempotency_key,
-            CASE WHEN s.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata
-            ))) FROM 1 FOR 16) END,
-            NULL, s.metadata
+            core._request_hash(s.idempotency_key, record_send(ROW(
+                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata,
+                s.event_at
+            ))),
+            NULL, s.metadata, s.event_at
         )::core.transfer_request),
-        array_agg(core._check_transfer(s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status))
+        array_agg(core._check_transfer(
+            s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status, s.event_at
+        ))
     INTO v_requests, v_refusals
     FROM (
         SELECT
@@ -613,6 +1143,7 @@ BEGIN
             r.actor_id,
             r.idempotency_key,
             r.metadata,
+            r.event_at,
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
@@ -628,7 +1159,7 @@ BEGIN
         )
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
 
@@ -638,7 +1169,7 @@ BEGIN
         o.created_at, o.replayed, o.error_code, o.error, o.detail
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) WITH ORDINALITY AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
         ord
     );
 END;
@@ -654,16 +1185,27 @@ CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, a
     SET enable_seqscan TO 'off'
     AS $$
     SELECT
-        w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
+        w.id, w.asset, a.scale, w.balance, h.held, w.balance - h.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
     FROM core.wallets AS w
     INNER JOIN core.assets AS a ON a.code = w.asset
+    CROSS JOIN LATERAL (
+        SELECT
+            w.held - CASE
+                WHEN w.held > 0 THEN (
+                    SELECT coalesce(sum(o.amount - o.captured - o.released), 0)
+                    FROM core.holds AS o
+                    WHERE o.wallet_id = w.id AND o.status = 'open' AND o.expires_at <= now()
+                )
+                ELSE 0
+            END::bigint AS held
+    ) AS h
     WHERE w.owner_id = p_user
     ORDER BY w.asset
 $$;
 
 ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). spendable = balance - held - minimum. No rows for an unknown user.';
+COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
 
 CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -727,6 +1269,12 @@ CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, det
     WHERE t.actor_id IS NULL AND t.db_user IS NULL
     UNION ALL
     SELECT
+        'event_is_not_after_transfer', 'transfer ' || t.id::text,
+        jsonb_build_object('event_at', t.event_at, 'created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE t.event_at > t.created_at
+    UNION ALL
+    SELECT
         'key_has_transfer', 'idempotency key ' || k.key,
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k
@@ -737,6 +1285,108 @@ $$;
 ALTER FUNCTION core._audit_entries() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_entries() IS 'Broken invariants of entries, transfers and idempotency keys, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_holds() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'held_is_open_holds', 'wallet ' || w.id::text,
+        jsonb_build_object('held', w.held, 'open_holds', coalesce(s.open_holds, 0))
+    FROM core.wallets AS w
+    LEFT JOIN (
+        SELECT h.wallet_id, sum(h.amount - h.captured - h.released) AS open_holds
+        FROM core.holds AS h
+        WHERE h.status = 'open'
+        GROUP BY h.wallet_id
+    ) AS s ON s.wallet_id = w.id
+    WHERE w.held <> coalesce(s.open_holds, 0)
+    UNION ALL
+    SELECT
+        'hold_is_in_a_wallet_of_its_asset', 'hold ' || h.id::text,
+        jsonb_build_object('wallet_id', h.wallet_id, 'asset', h.asset, 'wallet_asset', w.asset)
+    FROM core.holds AS h
+    LEFT JOIN core.wallets AS w ON w.id = h.wallet_id
+    WHERE w.asset IS DISTINCT FROM h.asset
+    UNION ALL
+    SELECT
+        'captured_is_sum_of_captures', 'hold ' || h.id::text,
+        jsonb_build_object('captured', h.captured, 'captures', coalesce(s.captures, 0))
+    FROM core.holds AS h
+    LEFT JOIN (
+        SELECT c.hold_id, sum(c.amount) AS captures FROM core.captures AS c GROUP BY c.hold_id
+    ) AS s ON s.hold_id = h.id
+    WHERE h.captured <> coalesce(s.captures, 0)
+    UNION ALL
+    SELECT
+        'capture_has_hold_and_transfer', 'transfer ' || c.transfer_id::text,
+        jsonb_build_object('hold_id', c.hold_id, 'amount', c.amount, 'transfer_amount', t.amount)
+    FROM core.captures AS c
+    LEFT JOIN core.holds AS h ON h.id = c.hold_id
+    LEFT JOIN core.transfers AS t ON t.id = c.transfer_id
+    WHERE h.id IS NULL OR t.amount::bigint IS DISTINCT FROM c.amount OR t.from_wallet_id IS DISTINCT FROM h.wallet_id
+    UNION ALL
+    SELECT 'hold_names_who_asked', 'hold ' || h.id::text, '{}'
+    FROM core.holds AS h
+    WHERE h.actor_id IS NULL AND h.db_user IS NULL
+    UNION ALL
+    SELECT
+        'hold_is_open_or_used_up', 'hold ' || h.id::text,
+        jsonb_build_object('status', h.status, 'amount', h.amount, 'captured', h.captured, 'released', h.released)
+    FROM core.holds AS h
+    WHERE
+        (h.status = 'open') <> (h.captured + h.released < h.amount) OR h.captured + h.released > h.amount
+        OR (h.status = 'open') <> (h.closed_at IS NULL)
+$$;
+
+ALTER FUNCTION core._audit_holds() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_holds() IS 'Broken invariants of holds and captures, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'refunds_are_within_original', 'transfer ' || s.original_id::text,
+        jsonb_build_object('amount', t.amount, 'refunded', s.refunded)
+    FROM (
+        SELECT r.original_id, sum(r.amount) AS refunded FROM core.refunds AS r GROUP BY r.original_id
+    ) AS s
+    LEFT JOIN core.transfers AS t ON t.id = s.original_id
+    WHERE t.id IS NULL OR s.refunded > t.amount
+    UNION ALL
+    SELECT
+        'refund_undoes_its_original', 'transfer ' || r.transfer_id::text,
+        jsonb_build_object('original_id', r.original_id, 'amount', r.amount, 'transfer_amount', t.amount)
+    FROM core.refunds AS r
+    LEFT JOIN core.transfers AS o ON o.id = r.original_id
+    LEFT JOIN core.transfers AS t ON t.id = r.transfer_id
+    WHERE
+        t.amount::bigint IS DISTINCT FROM r.amount OR t.kind IS DISTINCT FROM 'refund'
+        OR t.from_wallet_id IS DISTINCT FROM o.to_wallet_id OR t.to_wallet_id IS DISTINCT FROM o.from_wallet_id
+    UNION ALL
+    SELECT
+        'debt_is_what_is_missing', 'wallet ' || w.id::text,
+        jsonb_build_object('debt', w.debt, 'balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+    FROM core.wallets AS w
+    WHERE w.debt <> 0 AND w.debt <> greatest(0, w.minimum + w.held - w.balance)
+    UNION ALL
+    SELECT
+        'debt_comes_from_refunds', 'wallet ' || w.id::text,
+        jsonb_build_object('debt', w.debt, 'owed', coalesce(s.owed, 0))
+    FROM core.wallets AS w
+    LEFT JOIN (
+        SELECT t.from_wallet_id, sum(r.owed) AS owed
+        FROM core.refunds AS r
+        INNER JOIN core.transfers AS t ON t.id = r.transfer_id
+        WHERE r.owed > 0
+        GROUP BY t.from_wallet_id
+    ) AS s ON s.from_wallet_id = w.id
+    WHERE w.debt > coalesce(s.owed, 0)
+$$;
+
+ALTER FUNCTION core._audit_refunds() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_refunds() IS 'Broken invariants of refunds and debts, as api.audit_ledger() returns them.';
 
 CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -786,13 +1436,9 @@ CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, det
     UNION ALL
     SELECT
         'spendable_not_negative', 'wallet ' || w.id::text,
-        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum, 'debt', w.debt)
     FROM core.wallets AS w
-    WHERE w.balance - w.held < w.minimum OR w.held < 0
-    UNION ALL
-    SELECT 'held_is_open_holds', 'wallet ' || w.id::text, jsonb_build_object('held', w.held, 'open_holds', 0)
-    FROM core.wallets AS w
-    WHERE w.held <> 0
+    WHERE w.balance - w.held < w.minimum - w.debt OR w.held < 0 OR w.debt < 0
     UNION ALL
     SELECT
         'lifetime_is_sum_of_entries', 'wallet ' || w.id::text,
@@ -820,6 +1466,28 @@ ALTER FUNCTION core._audit_wallets() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_wallets() IS 'Broken invariants of wallets, as api.audit_ledger() returns them.';
 
+CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_status text;
+BEGIN
+    IF p_actor IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT u.status INTO v_status FROM core.users AS u WHERE u.id = p_actor;
+    IF v_status IS NULL THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor), 'Nothing was done.');
+    ELSIF v_status <> 'active' THEN
+        PERFORM core._raise('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', p_actor), 'Nothing was done.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_actor(p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_actor(p_actor uuid) IS 'Raises when the user who is said to ask does not exist or is suspended; nothing where none is named.';
+
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -845,8 +1513,8 @@ ALTER FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_cr
 
 COMMENT ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) IS 'The refusal of a tip that is malformed or whose sender or creator is not there; NULL when nothing speaks against it.';
 
-CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) RETURNS core.refusal
-    LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS core.refusal
+    LANGUAGE sql PARALLEL SAFE
     AS $_$
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
@@ -857,6 +1525,8 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
             THEN ROW('TS105', 'METADATA_TOO_LARGE', jsonb_build_object('bytes', pg_column_size(p_metadata), 'maximum_bytes', 4096))::core.refusal
         WHEN octet_length(p_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_event_at > clock_timestamp() OR p_event_at = '-infinity'
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'event_at', 'maximum', clock_timestamp()))::core.refusal
         WHEN p_actor_id IS NOT NULL AND p_actor_status IS NULL
             THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor_id))::core.refusal
         WHEN p_actor_status <> 'active'
@@ -864,9 +1534,33 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     END
 $_$;
 
-ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) OWNER TO tessera_ledger;
+ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.velocity_counters AS c (wallet_id, rule, since, used)
+    SELECT
+        p_wallets[1 + (o.ord::integer - 1) / cardinality(p_rules.rules)],
+        p_rules.rules[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)],
+        date_bin(
+            make_interval(secs => p_rules.seconds[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)]),
+            p_now, '2000-01-01 00:00:00+00'
+        ),
+        p_rules.maxima[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)] - o.room
+    FROM unnest(p_rooms) WITH ORDINALITY AS o (room, ord)
+    WHERE
+        p_owners[1 + (o.ord::integer - 1) / cardinality(p_rules.rules)] IS NOT NULL
+        AND o.room < p_rules.maxima[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)]
+    ON CONFLICT (wallet_id, rule) DO UPDATE SET since = excluded.since, used = excluded.used
+    WHERE (c.since, c.used) IS DISTINCT FROM (excluded.since, excluded.used)
+$$;
+
+ALTER FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) IS 'Stores the counters behind what is left in p_rooms (core._velocity_rooms, after the payments).';
 
 CREATE FUNCTION core._database_actor() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -876,6 +1570,47 @@ ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
 
+CREATE FUNCTION core._expire_holds(p_wallets uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    WITH due AS MATERIALIZED (
+        UPDATE core.holds AS h
+        SET status = 'expired', released = h.amount - h.captured, closed_at = clock_timestamp()
+        WHERE h.wallet_id = ANY (p_wallets) AND h.status = 'open' AND h.expires_at <= clock_timestamp()
+        RETURNING h.id, h.wallet_id, h.asset, h.amount, h.captured, h.kind, h.reference, h.amount - h.captured AS given_back
+    ), per_wallet AS MATERIALIZED (
+        SELECT d.wallet_id, sum(d.given_back)::bigint AS given_back FROM due AS d GROUP BY d.wallet_id
+    ), wallet AS (
+        UPDATE core.wallets AS w
+        SET
+            held = w.held - p.given_back,
+            debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - p.given_back - w.balance) ELSE 0 END
+        FROM per_wallet AS p
+        WHERE w.id = p.wallet_id
+        RETURNING w.id, w.owner_id
+    ), event AS (
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'hold.expired', core._user_channels(w.owner_id, NULL),
+            jsonb_build_object(
+                'hold_id', d.id, 'wallet_id', d.wallet_id, 'amount', d.amount, 'captured', d.captured,
+                'released', d.given_back, 'asset', d.asset, 'kind', d.kind, 'reference', d.reference
+            )
+        FROM due AS d
+        INNER JOIN wallet AS w ON w.id = d.wallet_id
+    )
+    SELECT count(*) INTO v_count FROM due;
+    RETURN v_count;
+END;
+$$;
+
+ALTER FUNCTION core._expire_holds(p_wallets uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._expire_holds(p_wallets uuid[]) IS 'Closes the holds of these locked wallets that are past expires_at and gives back what they set aside; how many there were.';
+
 CREATE FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) RETURNS core.refusal
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -883,7 +1618,10 @@ DECLARE
     v_request CONSTANT core.transfer_request := p_requests[p_position];
     v_from CONSTANT integer := p_slots[2 * p_position - 1];
     v_to CONSTANT integer := p_slots[2 * p_position];
-    v_shut integer := CASE WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from ELSE v_to END;
+    v_shut integer := CASE
+        WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from
+        WHEN p_wallets.statuses[v_to] NOT IN ('active', 'debits_frozen') THEN v_to
+    END;
     v_spendable CONSTANT bigint := p_balances[v_from] - p_wallets.floors[v_from];
     v_required bigint := 0;
 BEGIN
@@ -908,11 +1646,11 @@ BEGIN
         )::core.refusal;
     ELSIF p_payer_is_actor AND v_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[v_from] AND v_request.actor_id IS NOT NULL THEN
         RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', v_request.from_wallet_id))::core.refusal;
-    ELSIF p_wallets.statuses[v_shut] <> 'active' THEN
+    ELSIF v_shut IS NOT NULL THEN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallets.ids[v_shut])
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'status', p_wallets.statuses[v_shut])
         )::core.refusal;
     END IF;
     -- all legs of a group that the same wallet pays
@@ -982,7 +1720,7 @@ BEGIN
     INTO v_positions, v_transfer_ids, v_same
     FROM unnest(p_requests) WITH ORDINALITY AS r (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-        metadata, ord
+        metadata, event_at, ord
     )
     -- LIMIT: a plain join, planned while the table is small, may begin with all of it; and a session keeps its plans
     CROSS JOIN LATERAL (
@@ -1003,7 +1741,7 @@ BEGIN
             END AS first
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, ord
+            link, metadata, event_at, ord
         )
     ) AS f
     HAVING bool_or(f.first <> f.ord);
@@ -1040,6 +1778,153 @@ $$;
 ALTER FUNCTION core._guard_ledger() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_ledger() IS 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
+
+CREATE FUNCTION core.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+
+CREATE TABLE core.holds (
+    id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    captured bigint DEFAULT 0 NOT NULL,
+    released bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    actor_id uuid,
+    asset text NOT NULL,
+    kind text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    db_user text,
+    reference text,
+    metadata jsonb,
+    CONSTRAINT holds_amount CHECK (((amount > 0) AND (captured >= 0) AND (released >= 0) AND ((captured + released) <= amount))),
+    CONSTRAINT holds_closed CHECK ((((status <> 'open'::text) = (closed_at IS NOT NULL)) AND ((status <> 'open'::text) = ((captured + released) = amount)))),
+    CONSTRAINT holds_expires CHECK ((expires_at > created_at)),
+    CONSTRAINT holds_status CHECK ((status = ANY (ARRAY['open'::text, 'captured'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.holds OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.holds IS 'Amounts set aside in a wallet until they are captured, released, or expire. Written under the wallet''s lock, by the hold functions only.';
+
+COMMENT ON COLUMN core.holds.captured IS 'Part that was paid out, in minor units; see core.captures.';
+
+COMMENT ON COLUMN core.holds.released IS 'Part that was given back. A closed hold is captured + released = amount.';
+
+COMMENT ON COLUMN core.holds.expires_at IS 'From then on it holds nothing, whether its status says so yet or not.';
+
+COMMENT ON COLUMN core.holds.status IS 'open; captured (closed by a capture), released (closed by a release), expired.';
+
+CREATE TABLE core.wallets (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    owner_id uuid,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    minimum bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    lifetime_earned bigint DEFAULT 0 NOT NULL,
+    lifetime_spent bigint DEFAULT 0 NOT NULL,
+    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    shard smallint DEFAULT 0 NOT NULL,
+    asset text NOT NULL,
+    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
+    status core.wallet_status DEFAULT 'active'::text NOT NULL,
+    debt bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT wallets_floor CHECK (((held >= 0) AND (debt >= 0) AND ((balance - held) >= (minimum - debt)))),
+    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.wallets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
+
+COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
+
+COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
+
+COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
+
+COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
+
+COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
+
+COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
+
+COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
+
+COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
+
+COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
+
+COMMENT ON COLUMN core.wallets.status IS 'active; debits_frozen (takes money, gives none), frozen (neither), closed (neither, for good).';
+
+COMMENT ON COLUMN core.wallets.debt IS 'What a refund took beyond the wallet''s floor: minimum + held - balance while that is above 0. Every credit pays it off first; until then nothing can be spent.';
+
+CREATE FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) RETURNS api.hold_receipt
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT ROW(
+        p_hold.id, p_hold.wallet_id, p_hold.status, p_hold.amount, p_hold.captured,
+        p_hold.amount - p_hold.captured - p_hold.released, p_wallet.balance,
+        p_wallet.balance - p_wallet.held - p_wallet.minimum, p_transfer_id, p_hold.expires_at, p_hold.created_at, false
+    )::api.hold_receipt
+$$;
+
+ALTER FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) IS 'The receipt of a hold function, not replayed.';
+
+CREATE FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) RETURNS core.refusal
+    LANGUAGE sql
+    AS $$
+    SELECT CASE
+        WHEN p_hold.id IS NULL
+            THEN ROW('TS215', 'HOLD_NOT_FOUND', jsonb_build_object('hold_id', p_id))::core.refusal
+        WHEN p_hold.status <> 'open' OR p_hold.expires_at <= clock_timestamp()
+            THEN ROW('TS316', 'HOLD_CLOSED', jsonb_build_object(
+                'hold_id', p_id, 'status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
+                'expires_at', p_hold.expires_at
+            ))::core.refusal
+        WHEN p_amount < 1
+            THEN ROW('TS102', 'INVALID_AMOUNT', jsonb_build_object(
+                'amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000
+            ))::core.refusal
+        WHEN p_amount > p_left
+            THEN ROW('TS317', 'HOLD_EXCEEDED', jsonb_build_object(
+                'hold_id', p_id, 'requested', p_amount, 'remaining', p_left
+            ))::core.refusal
+    END
+$$;
+
+ALTER FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) IS 'The refusal of a capture or release of p_amount; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) RETURNS SETOF api.journal_entry
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT
+        q.ord::integer, r.transfer_id, q.from_wallet_id, q.to_wallet_id, q.amount, q.asset, r.from_balance, r.to_balance,
+        r.created_at, false
+    FROM unnest(p_requests) WITH ORDINALITY AS q (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        event_at, ord
+    )
+    CROSS JOIN LATERAL (SELECT (p_results[q.ord]).*) AS r
+$$;
+
+ALTER FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) IS 'Requests and their results side by side.';
 
 CREATE FUNCTION core._key_reused(p_key text) RETURNS core.refusal
     LANGUAGE sql IMMUTABLE
@@ -1107,7 +1992,7 @@ CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uu
         SELECT r.ord, v.side, v.wallet_id
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, ord
+            metadata, event_at, ord
         )
         CROSS JOIN LATERAL (VALUES (1, r.from_wallet_id), (2, r.to_wallet_id)) AS v (side, wallet_id)
     ) AS s
@@ -1140,7 +2025,7 @@ BEGIN
             AND p_refusal.error_code IS NULL
             AND p_request.amount BETWEEN 1 AND 1000000000000000
             AND f.asset = p_request.asset AND t.asset = p_request.asset
-            AND f.status = 'active' AND t.status = 'active'
+            AND f.status = 'active' AND t.status IN ('active', 'debits_frozen') AND t.debt = 0
             AND (NOT p_payer_is_actor OR p_request.actor_id IS NULL OR f.owner_id = p_request.actor_id)
             AND f.balance - p_request.amount >= f.minimum + f.held
             AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
@@ -1148,6 +2033,13 @@ BEGIN
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key
+            )
+            AND NOT EXISTS (
+                SELECT FROM core.rates AS r
+                WHERE r.name IN (
+                    'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
+                    'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
+                )
             )
     ), wallet AS (
         UPDATE core.wallets AS w
@@ -1162,12 +2054,13 @@ BEGIN
     ), transfer AS (
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, o.from_seq, o.to_seq, o.now,
             p_request.actor_id, p_request.asset, p_request.kind,
-            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata
+            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata,
+            p_request.event_at
         FROM ok AS o
     ), entry AS (
         INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
@@ -1202,9 +2095,13 @@ BEGIN
         IF v_result.error_code IS NOT NULL THEN
             PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
         ELSIF NOT v_result.replayed THEN
-            PERFORM core._raise(
-                'TS902', 'INVARIANT_VIOLATED', jsonb_build_object('transfer_id', v_result.transfer_id),
-                'core._post_one and core._post_transfers disagree; nothing was moved. Report this.'
+            INSERT INTO core.outbox (type, channels, payload)
+            VALUES (
+                'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+                core._transfer_payload(
+                    v_result.transfer_id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount,
+                    p_request.asset, p_request.kind, p_request.reference, v_result.created_at
+                )
             );
         END IF;
     END IF;
@@ -1216,7 +2113,7 @@ ALTER FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.re
 
 COMMENT ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) IS 'One transfer: as core._post_transfers with a batch of one, and by it whenever there is something to decide; several times cheaper when there is not.';
 
-CREATE FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[] DEFAULT NULL::core.refusal[], p_payer_is_actor boolean DEFAULT false) RETURNS core.transfer_result[]
+CREATE FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[] DEFAULT NULL::core.refusal[], p_payer_is_actor boolean DEFAULT false, p_may_owe boolean DEFAULT false) RETURNS core.transfer_result[]
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -1255,6 +2152,8 @@ DECLARE
     v_link integer;
     v_posted boolean := false;
     v_start integer;
+    v_rules core.velocity_rules;
+    v_rooms bigint [];
     v_results core.transfer_result [];
 BEGIN
     IF v_count = 0 THEN
@@ -1282,19 +2181,22 @@ BEGIN
     INTO v_ids, v_slots;
 
     PERFORM core._lock_wallets(v_ids);
-    SELECT
-        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
-        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
-        max(w.last_entry_at)
-    INTO v_wallets
-    FROM (
+    LOOP
         SELECT
-            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
-            k.last_entry_at
-        FROM core.wallets AS k
-        WHERE k.id = ANY (v_ids)
-        ORDER BY k.id
-    ) AS w;
+            array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+            array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
+            max(w.last_entry_at), max(w.held)
+        INTO v_wallets
+        FROM (
+            SELECT
+                k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+                k.last_entry_at
+            FROM core.wallets AS k
+            WHERE k.id = ANY (v_ids)
+            ORDER BY k.id
+        ) AS w;
+        EXIT WHEN v_wallets.held > 0 IS NOT TRUE OR core._expire_holds(v_ids) = 0;
+    END LOOP;
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
@@ -1315,6 +2217,12 @@ BEGIN
     -- What keys have done before these locks were ours, or do twice in this batch.
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
     FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
+
+    -- How much each payer may still pay, where a velocity limit is in force.
+    v_rules := core._velocity_rules();
+    IF v_rules.rules IS NOT NULL THEN
+        v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
+    END IF;
 
     FOR v_i IN 1..v_count LOOP
         v_from := v_slots[2 * v_i - 1];
@@ -1346,12 +2254,13 @@ BEGIN
 
         IF v_amount > 0 AND v_amount <= c_amount AND v_from > 0 AND v_to > 0 AND v_from <> v_to
             AND v_assets[v_i] = v_wallet_assets[v_from] AND v_assets[v_i] = v_wallet_assets[v_to]
-            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] = 'active'
+            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] IN ('active', 'debits_frozen')
             AND (NOT p_payer_is_actor OR v_actors[v_i] IS NULL OR v_actors[v_i] = v_owners[v_from])
-            AND v_balances[v_from] - v_amount >= v_floors[v_from]
+            AND (p_may_owe OR v_balances[v_from] - v_amount >= v_floors[v_from])
             AND v_earned[v_to] <= c_balance - v_amount
             AND v_balances[v_from] - v_amount >= v_earned[v_from] - c_balance
             AND (v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL)
+            AND (v_rooms IS NULL OR core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1) IS NOT NULL)
         THEN
             v_balances[v_from] := v_balances[v_from] - v_amount;
             v_balances[v_to] := v_balances[v_to] + v_amount;
@@ -1363,6 +2272,9 @@ BEGIN
             v_to_balances[v_i] := v_balances[v_to];
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
+            IF v_rooms IS NOT NULL THEN
+                v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1);
+            END IF;
             IF v_firsts IS NOT NULL THEN
                 v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
             END IF;
@@ -1379,10 +2291,20 @@ BEGIN
                 v_from_seqs[v_j] := NULL;
                 v_from_balances[v_j] := NULL;
                 v_to_balances[v_j] := NULL;
+                IF v_rooms IS NOT NULL THEN
+                    v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_j], -1);
+                END IF;
             END LOOP;
             v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
             IF (v_refusals[v_i]).error_code IS NULL THEN
-                v_refusals[v_i] := core._explain_refusal(p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor);
+                v_refusals[v_i] := core._explain_refusal(
+                    p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor
+                );
+                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_rooms IS NOT NULL THEN
+                    v_refusals[v_i] := coalesce(
+                        core._velocity_refusal(v_rooms, v_rules, v_slots[2 * v_i - 1], p_requests[v_i], v_now), v_refusals[v_i]
+                    );
+                END IF;
             END IF;
             FOR v_j IN v_start..v_i - 1 LOOP
                 v_refusals[v_j] := v_refusals[v_i];
@@ -1394,22 +2316,23 @@ BEGIN
         UPDATE core.wallets AS w
         SET
             balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now
+            last_entry_at = v_now,
+            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
         FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
         WHERE w.id = n.id AND w.version < n.version;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             r.id, r.from_wallet_id, r.to_wallet_id, r.amount, r.from_seq, r.to_seq, v_now, r.actor_id, r.asset, r.kind,
-            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata
+            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata, r.event_at
         FROM ROWS FROM (
             unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_to_seqs)
         ) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq, to_seq
+            metadata, event_at, id, from_seq, to_seq
         )
         WHERE r.from_seq IS NOT NULL;
 
@@ -1431,9 +2354,13 @@ BEGIN
         SELECT coalesce(r.actor_id, v_db_actor), r.idempotency_key, r.id, v_now, r.request_hash
         FROM ROWS FROM (unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs)) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq
+            metadata, event_at, id, from_seq
         )
         WHERE r.from_seq IS NOT NULL AND r.idempotency_key IS NOT NULL;
+
+        IF v_rooms IS NOT NULL THEN
+            PERFORM core._count_velocity(v_wallets.ids, v_owners, v_rules, v_rooms, v_now);
+        END IF;
     END IF;
 
     SELECT array_agg(ROW(
@@ -1453,9 +2380,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) OWNER TO tessera_ledger;
+ALTER FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) IS 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';
+COMMENT ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) IS 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';
 
 CREATE FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) RETURNS void
     LANGUAGE plpgsql
@@ -1503,6 +2430,61 @@ ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zo
 
 COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) IS 'The value of the rate p_name for p_asset in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
 
+CREATE FUNCTION core._request_hash(p_key text, p_request bytea) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN p_key IS NOT NULL THEN substring(sha256(p_request) FROM 1 FOR 16) END
+$$;
+
+ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
+
+CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.idempotency_keys (actor_id, key, created_at, request_hash, result)
+    SELECT coalesce(p_actor, core._database_actor()), p_key, clock_timestamp(), p_hash, p_result
+    WHERE p_key IS NOT NULL
+$$;
+
+ALTER FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) IS 'Stores a result under a key; nothing where p_key is NULL. See core._stored_result.';
+
+CREATE FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_key core.idempotency_keys;
+BEGIN
+    IF p_key IS NULL THEN
+        RETURN NULL;
+    ELSIF octet_length(p_key) NOT BETWEEN 1 AND 255 THEN
+        PERFORM core._raise(
+            'TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255),
+            'Use 1 to 255 bytes.'
+        );
+    END IF;
+    SELECT k.* INTO v_key
+    FROM core.idempotency_keys AS k
+    WHERE k.actor_id = coalesce(p_actor, core._database_actor()) AND k.key = p_key;
+    IF v_key.key IS NULL THEN
+        RETURN NULL;
+    ELSIF v_key.request_hash <> p_hash THEN
+        PERFORM core._raise(
+            'TS301', 'IDEMPOTENCY_KEY_REUSED', jsonb_build_object('idempotency_key', p_key),
+            'Use a new key for a new request.'
+        );
+    END IF;
+    RETURN coalesce(v_key.result, jsonb_build_object('transfer_id', v_key.transfer_id));
+END;
+$$;
+
+ALTER FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) IS 'The result stored with the key p_key of p_actor (or of this database login), if the request is the same; NULL when the key is new or NULL.';
+
 CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
     AS $$
@@ -1527,6 +2509,33 @@ ALTER FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) OWN
 
 COMMENT ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) IS 'The shard of a system wallet that is used on behalf of the row with this id.';
 
+CREATE FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+    v_rooms bigint[] := p_rooms;
+    v_count CONSTANT integer := cardinality(p_rules.rules);
+    v_at integer;
+    v_need bigint;
+BEGIN
+    FOR v_r IN 1..v_count LOOP
+        CONTINUE WHEN p_rules.scopes[v_r] <> p_request.kind OR p_rules.assets[v_r] <> p_request.asset;
+        v_at := (p_place - 1) * v_count + v_r;
+        v_need := CASE WHEN p_rules.counted[v_r] THEN 1 ELSE p_request.amount END;
+        CONTINUE WHEN v_rooms[v_at] = 9223372036854775807;
+        IF p_sign > 0 AND v_rooms[v_at] < v_need THEN
+            RETURN NULL;
+        END IF;
+        v_rooms[v_at] := v_rooms[v_at] - p_sign * v_need;
+    END LOOP;
+    RETURN v_rooms;
+END;
+$$;
+
+ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
+
 CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -1550,13 +2559,92 @@ ALTER FUNCTION core._user_channels(p_first uuid, p_second uuid) OWNER TO tessera
 
 COMMENT ON FUNCTION core._user_channels(p_first uuid, p_second uuid) IS 'Channels user:<id> of both, leaving out who is NULL (the owner of a system wallet).';
 
-CREATE FUNCTION core.uuid7() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    RETURN uuidv7();
+CREATE FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_count CONSTANT integer := cardinality(p_rules.rules);
+    v_room bigint;
+    v_need bigint;
+    v_window interval;
+    v_ends_at timestamptz;
+BEGIN
+    FOR v_r IN 1..v_count LOOP
+        CONTINUE WHEN p_rules.scopes[v_r] <> p_request.kind OR p_rules.assets[v_r] <> p_request.asset;
+        v_room := p_rooms[(p_place - 1) * v_count + v_r];
+        v_need := CASE WHEN p_rules.counted[v_r] THEN 1 ELSE p_request.amount END;
+        CONTINUE WHEN v_room >= v_need;
+        v_window := make_interval(secs => p_rules.seconds[v_r]);
+        v_ends_at := date_bin(v_window, p_now, '2000-01-01 00:00:00+00') + v_window;
+        RETURN ROW(
+            'TS601', 'VELOCITY_LIMIT',
+            jsonb_build_object(
+                'limit', split_part(p_rules.rules[v_r], '/', 1), 'maximum', p_rules.maxima[v_r],
+                'remaining', greatest(0, v_room), 'requested', v_need, 'wallet_id', p_request.from_wallet_id,
+                'resets_at', v_ends_at, 'retry_after', ceil(extract(EPOCH FROM v_ends_at - p_now))::integer
+            )
+        )::core.refusal;
+    END LOOP;
+    RETURN NULL;
+END;
+$$;
 
-ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+ALTER FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+COMMENT ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) IS 'TS601 with the limit, what is left of it and when its window ends; NULL when the payment breaks none.';
+
+CREATE FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT array_agg(
+        CASE
+            WHEN p_owners[w.place] IS NULL THEN 9223372036854775807
+            ELSE r.maximum - coalesce((
+                SELECT c.used
+                FROM core.velocity_counters AS c
+                WHERE
+                    c.wallet_id = w.wallet_id AND c.rule = r.rule
+                    AND c.since = date_bin(make_interval(secs => r.seconds), p_now, '2000-01-01 00:00:00+00')
+            ), 0)
+        END
+        ORDER BY w.place, r.number
+    )
+    FROM unnest(p_wallets) WITH ORDINALITY AS w (wallet_id, place)
+    CROSS JOIN unnest(p_rules.rules, p_rules.seconds, p_rules.maxima) WITH ORDINALITY AS r (rule, seconds, maximum, number)
+$$;
+
+ALTER FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) IS 'What each wallet may still pay in the current window of each rule, wallet by wallet; system wallets without end.';
+
+CREATE FUNCTION core._velocity_rules() RETURNS core.velocity_rules
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        ROW(
+            array_agg(concat_ws('/', l.name, coalesce(l.scope, '*'), coalesce(l.asset, '*'))), array_agg(l.scope),
+            array_agg(l.asset),
+            array_agg(
+                CASE WHEN l.name LIKE '%_minute' THEN 60 WHEN l.name LIKE '%_hour' THEN 3600 ELSE 86400 END
+            ),
+            array_agg(l.name LIKE 'velocity_count%'), array_agg(floor(l.value)::bigint)
+        )::core.velocity_rules
+    FROM (
+        SELECT DISTINCT ON (r.name, r.scope, r.asset) r.name, r.scope, r.asset, r.value
+        FROM core.rates AS r
+        WHERE
+            r.name IN (
+                'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
+                'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
+            )
+            AND r.valid_from <= statement_timestamp() AND (r.valid_to IS NULL OR r.valid_to > statement_timestamp())
+        ORDER BY r.name, r.scope, r.asset, r.valid_from DESC
+    ) AS l
+$$;
+
+ALTER FUNCTION core._velocity_rules() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._velocity_rules() IS 'The rates velocity_{amount,count}_{minute,hour,day} in force: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
 
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
@@ -1590,6 +2678,35 @@ ALTER VIEW api.entries OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.entries IS 'Two rows a transfer: signed amount and the wallet''s balance after it; seq is 1, 2, 3… in each wallet.';
 
+CREATE VIEW api.holds AS
+ SELECT id AS hold_id,
+    wallet_id,
+    asset,
+    amount,
+    captured,
+    released,
+        CASE
+            WHEN ((status = 'open'::text) AND (expires_at > now())) THEN ((amount - captured) - released)
+            ELSE (0)::bigint
+        END AS remaining,
+        CASE
+            WHEN ((status = 'open'::text) AND (expires_at <= now())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    kind,
+    reference,
+    actor_id,
+    db_user,
+    metadata,
+    created_at,
+    expires_at,
+    closed_at
+   FROM core.holds h;
+
+ALTER VIEW api.holds OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.holds IS 'Holds; remaining is what can still be captured, in minor units of the asset. A hold past expires_at shows as expired at once.';
+
 CREATE TABLE core.rates (
     id uuid DEFAULT core.uuid7() NOT NULL,
     name text NOT NULL,
@@ -1601,10 +2718,12 @@ CREATE TABLE core.rates (
     note text,
     created_by text DEFAULT SESSION_USER NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope text,
     CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
     CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
     CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
-    CONSTRAINT rates_unit_check CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
+    CONSTRAINT rates_scope_check CHECK ((scope ~ '^[a-z][a-z0-9_.]{0,62}$'::text)),
+    CONSTRAINT rates_unit CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
     CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
 );
 
@@ -1616,6 +2735,8 @@ COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
 
 COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
 
+COMMENT ON COLUMN core.rates.scope IS 'What it is restricted to: a kind of transfer (velocity limits), a role (referral). NULL for all. A rate with the scope asked for comes before one without.';
+
 CREATE VIEW api.rates AS
  SELECT name,
     asset,
@@ -1623,12 +2744,49 @@ CREATE VIEW api.rates AS
     unit,
     valid_from,
     valid_to,
-    note
+    note,
+    scope,
+    id AS rate_id,
+    created_by,
+    created_at
    FROM core.rates r;
 
 ALTER VIEW api.rates OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+
+CREATE TABLE core.refunds (
+    original_id uuid NOT NULL,
+    transfer_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    owed bigint NOT NULL,
+    policy text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT refunds_amount_check CHECK ((amount > 0)),
+    CONSTRAINT refunds_check CHECK (((owed >= 0) AND (owed <= amount))),
+    CONSTRAINT refunds_policy_check CHECK ((policy = ANY (ARRAY['refuse'::text, 'within_balance'::text, 'create_debt'::text])))
+);
+
+ALTER TABLE core.refunds OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.refunds IS 'Which transfer gives back (part of) which; the sum never passes the original. Append-only.';
+
+COMMENT ON COLUMN core.refunds.owed IS 'Part that the payee did not have: it went to the debt of their wallet.';
+
+CREATE VIEW api.refunds AS
+ SELECT original_id,
+    transfer_id,
+    amount,
+    owed,
+    policy,
+    reason,
+    created_at
+   FROM core.refunds r;
+
+ALTER VIEW api.refunds OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.refunds IS 'Refunds: transfer_id gives back amount of original_id; owed of it became debt of the wallet that paid it.';
 
 CREATE TABLE core.tips (
     id uuid NOT NULL,
@@ -1682,7 +2840,8 @@ CREATE TABLE core.transfers (
     kind text NOT NULL,
     db_user text,
     reference text,
-    metadata jsonb
+    metadata jsonb,
+    event_at timestamp with time zone
 );
 
 ALTER TABLE core.transfers OWNER TO tessera_owner;
@@ -1701,6 +2860,8 @@ COMMENT ON COLUMN core.transfers.db_user IS 'session_user, when no actor was giv
 
 COMMENT ON COLUMN core.transfers.reference IS 'What it belongs to, in the caller''s words.';
 
+COMMENT ON COLUMN core.transfers.event_at IS 'When it happened, where the caller said so; NULL when that is created_at. Balances and statements go by created_at.';
+
 CREATE VIEW api.transfers AS
  SELECT id AS transfer_id,
     from_wallet_id,
@@ -1712,7 +2873,8 @@ CREATE VIEW api.transfers AS
     actor_id,
     db_user,
     metadata,
-    created_at
+    created_at,
+    COALESCE(event_at, created_at) AS event_at
    FROM core.transfers t;
 
 ALTER VIEW api.transfers OWNER TO tessera_owner;
@@ -1737,48 +2899,6 @@ COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amoun
 
 COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
 
-CREATE TABLE core.wallets (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    owner_id uuid,
-    balance bigint DEFAULT 0 NOT NULL,
-    held bigint DEFAULT 0 NOT NULL,
-    minimum bigint DEFAULT 0 NOT NULL,
-    version bigint DEFAULT 0 NOT NULL,
-    lifetime_earned bigint DEFAULT 0 NOT NULL,
-    lifetime_spent bigint DEFAULT 0 NOT NULL,
-    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    shard smallint DEFAULT 0 NOT NULL,
-    asset text NOT NULL,
-    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
-    status core.wallet_status DEFAULT 'active'::text NOT NULL,
-    CONSTRAINT wallets_floor CHECK (((held >= 0) AND ((balance - held) >= minimum))),
-    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
-)
-WITH (fillfactor='50');
-
-ALTER TABLE core.wallets OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
-
-COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
-
-COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
-
-COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
-
-COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
-
-COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
-
-COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
-
-COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
-
-COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
-
-COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
-
 CREATE VIEW api.wallets AS
  SELECT w.id AS wallet_id,
     w.owner_id,
@@ -1794,13 +2914,14 @@ CREATE VIEW api.wallets AS
     w.lifetime_spent,
     w.version,
     (w.status)::text AS status,
-    w.created_at
+    w.created_at,
+    w.debt
    FROM (core.wallets w
      JOIN core.assets a ON ((a.code = w.asset)));
 
 ALTER VIEW api.wallets OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum.';
+COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum, below zero while the wallet is in debt; held may count holds that have expired and are about to be released.';
 
 CREATE TABLE core.api_keys (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -1863,6 +2984,17 @@ COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters after
 COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
 
 COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
+
+CREATE TABLE core.captures (
+    hold_id uuid NOT NULL,
+    transfer_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    CONSTRAINT captures_amount_check CHECK ((amount > 0))
+);
+
+ALTER TABLE core.captures OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.captures IS 'The transfers that captured a hold. Append-only.';
 
 CREATE TABLE core.creator_settings (
     user_id uuid NOT NULL,
@@ -2044,6 +3176,25 @@ COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, 
 
 COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
 
+CREATE TABLE core.velocity_counters (
+    wallet_id uuid NOT NULL,
+    rule text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    used bigint NOT NULL,
+    CONSTRAINT velocity_counters_used_check CHECK ((used >= 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE core.velocity_counters OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.velocity_counters IS 'What a user''s wallet used up of a velocity limit in the current window, while one is in force. Written under the wallet''s lock.';
+
+COMMENT ON COLUMN core.velocity_counters.rule IS 'Name, scope and asset of the rate, joined by slashes.';
+
+COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole number of windows after 2000-01-01 00:00 UTC. An older one counts for nothing.';
+
+COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
+
 ALTER TABLE ONLY core.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
@@ -2053,11 +3204,17 @@ ALTER TABLE ONLY core.assets
 ALTER TABLE ONLY core.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.captures
+    ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
+
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY core.entries
     ADD CONSTRAINT entries_pkey PRIMARY KEY (wallet_id, seq);
+
+ALTER TABLE ONLY core.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key);
@@ -2069,13 +3226,16 @@ ALTER TABLE ONLY core.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (xid, id);
 
 ALTER TABLE ONLY core.rates
-    ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, valid_from);
+    ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, scope, valid_from);
 
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY core.refunds
+    ADD CONSTRAINT refunds_pkey PRIMARY KEY (original_id, transfer_id);
 
 ALTER TABLE ONLY core.schema_functions
     ADD CONSTRAINT schema_functions_pkey PRIMARY KEY (path);
@@ -2095,6 +3255,9 @@ ALTER TABLE ONLY core.transfers
 ALTER TABLE ONLY core.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.velocity_counters
+    ADD CONSTRAINT velocity_counters_pkey PRIMARY KEY (wallet_id, rule);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
 
@@ -2108,9 +3271,19 @@ CREATE INDEX audit_log_actor_id_idx ON core.audit_log USING btree (actor_id, id)
 
 CREATE INDEX audit_log_subject_id_idx ON core.audit_log USING btree (subject_id, id);
 
+CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
+
+CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
+
+CREATE INDEX holds_wallet_idx ON core.holds USING btree (wallet_id, id);
+
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
+CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
+
 CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens USING btree (session_id);
+
+CREATE UNIQUE INDEX refunds_transfer_id_key ON core.refunds USING btree (transfer_id);
 
 CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
@@ -2132,11 +3305,23 @@ CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH RO
 
 CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
+CREATE TRIGGER captures_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.captures FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER captures_guard_writes BEFORE INSERT ON core.captures FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER refunds_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.refunds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights('user_id');
 
@@ -2198,15 +3383,45 @@ GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zon
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_app;
 GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
@@ -2228,10 +3443,10 @@ GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time 
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_app;
@@ -2245,15 +3460,25 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_refunds() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._expire_holds(p_wallets uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
 
@@ -2262,6 +3487,54 @@ REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_re
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+
+REVOKE ALL ON TABLE core.holds FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
+GRANT SELECT ON TABLE core.holds TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(captured) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(released) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.holds TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.wallets FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.wallets TO tessera_owner;
+GRANT SELECT ON TABLE core.wallets TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(balance) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(held) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(minimum) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(version) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_earned) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_spent) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(debt) ON TABLE core.wallets TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 
@@ -2275,23 +3548,31 @@ REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p
 
 REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._velocity_rules() FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.entries FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
@@ -2303,6 +3584,11 @@ GRANT SELECT ON TABLE api.entries TO tessera_scheduler;
 GRANT SELECT ON TABLE api.entries TO tessera_dba;
 GRANT SELECT ON TABLE api.entries TO tessera_readonly;
 
+GRANT SELECT ON TABLE api.holds TO tessera_app;
+GRANT SELECT ON TABLE api.holds TO tessera_scheduler;
+GRANT SELECT ON TABLE api.holds TO tessera_dba;
+GRANT SELECT ON TABLE api.holds TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.rates TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
 GRANT SELECT ON TABLE core.rates TO tessera_app;
@@ -2312,6 +3598,16 @@ GRANT SELECT ON TABLE api.rates TO tessera_app;
 GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
 GRANT SELECT ON TABLE api.rates TO tessera_dba;
 GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.refunds FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.refunds TO tessera_owner;
+GRANT SELECT ON TABLE core.refunds TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.refunds TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.refunds TO tessera_app;
+GRANT SELECT ON TABLE api.refunds TO tessera_scheduler;
+GRANT SELECT ON TABLE api.refunds TO tessera_dba;
+GRANT SELECT ON TABLE api.refunds TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.tips FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips TO tessera_owner;
@@ -2338,27 +3634,6 @@ GRANT SELECT ON TABLE core.assets TO tessera_ledger;
 GRANT SELECT ON TABLE core.assets TO tessera_app;
 GRANT SELECT ON TABLE core.assets TO tessera_scheduler;
 
-REVOKE ALL ON TABLE core.wallets FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.wallets TO tessera_owner;
-GRANT SELECT ON TABLE core.wallets TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(balance) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(held) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(minimum) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(version) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(lifetime_earned) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(lifetime_spent) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
-
 GRANT SELECT ON TABLE api.wallets TO tessera_app;
 GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
 GRANT SELECT ON TABLE api.wallets TO tessera_dba;
@@ -2373,6 +3648,11 @@ GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.captures FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tessera_owner;
+GRANT SELECT ON TABLE core.captures TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.captures TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
@@ -2411,6 +3691,15 @@ GRANT SELECT ON TABLE core.users TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
 GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
 GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.velocity_counters FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.velocity_counters TO tessera_owner;
+GRANT SELECT ON TABLE core.velocity_counters TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT UPDATE(since) ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT UPDATE(used) ON TABLE core.velocity_counters TO tessera_ledger;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;

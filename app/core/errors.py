@@ -163,6 +163,7 @@ _SPECS = (
     ErrorSpec("CREATOR_NOT_FOUND", 404, "There is no such creator", "TS212"),
     ErrorSpec("ASSET_NOT_FOUND", 404, "There is no such asset", "TS213"),
     ErrorSpec("TRANSFER_NOT_FOUND", 404, "There is no such transfer", "TS214"),
+    ErrorSpec("HOLD_NOT_FOUND", 404, "There is no such hold", "TS215"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),
@@ -170,10 +171,15 @@ _SPECS = (
     ErrorSpec("EMAIL_TAKEN", 409, "An account with this email address exists", "TS312"),
     ErrorSpec("USERNAME_TAKEN", 409, "The username is taken", "TS313"),
     ErrorSpec("BALANCE_LIMIT", 409, "The balance would leave the range of the ledger", "TS314"),
+    ErrorSpec("REFUND_EXCEEDED", 409, "No more than the transfer can be refunded", "TS315"),
+    ErrorSpec("HOLD_CLOSED", 409, "The hold is closed or has expired", "TS316"),
+    ErrorSpec("HOLD_EXCEEDED", 409, "The hold has less left", "TS317"),
+    ErrorSpec("NOT_REFUNDABLE", 409, "This transfer cannot be refunded", "TS318"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
     ErrorSpec("USER_SUSPENDED", 403, "The account is suspended", "TS502"),
+    ErrorSpec("VELOCITY_LIMIT", 429, "The wallet has paid as much, or as often, as it may for now", "TS601"),
     ErrorSpec("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "TS602"),
     ErrorSpec("CONFIGURATION_ERROR", 503, "The service lacks configuration", "TS801"),
     ErrorSpec("LEDGER_IMMUTABLE", 500, "Ledger history cannot be changed", "TS901"),

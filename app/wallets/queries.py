@@ -29,6 +29,7 @@ class TransferItem(NamedTuple):
     reference: str | None
     actor_id: UUID
     metadata: str | None
+    event_at: datetime | None = None
 
 
 class Replayable(NamedTuple):

@@ -90,7 +90,7 @@ async def test_nothing_in_nothing_out(app_conn: Connection) -> None:
 
 async def test_an_item_of_nulls_is_refused(world: World, app_conn: Connection) -> None:
     rows = await app_conn.fetch(
-        "SELECT * FROM api.transfer_batch(ARRAY[NULL, ROW($1, $2, NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL)]"
+        "SELECT * FROM api.transfer_batch(ARRAY[NULL, ROW($1, $2, NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)]"
         "::api.transfer_request[])",
         world.alice.wallet,
         world.bob.wallet,
@@ -107,9 +107,9 @@ async def test_wallets_are_found_by_their_owners(world: World, app_conn: Connect
     rows = await app_conn.fetch(
         BATCH,
         [
-            (None, None, world.bob.id, 5, None, None, None, None, world.alice.id, None),
-            (None, None, world.bob.id, 7, "EUR", None, None, None, world.alice.id, None),
-            (None, None, NOBODY, 7, None, None, None, None, world.alice.id, None),
+            (None, None, world.bob.id, 5, None, None, None, None, world.alice.id, None, None),
+            (None, None, world.bob.id, 7, "EUR", None, None, None, world.alice.id, None, None),
+            (None, None, NOBODY, 7, None, None, None, None, world.alice.id, None, None),
         ],
     )
     assert [(r["from_wallet_id"], r["to_wallet_id"], r["asset"], r["error"]) for r in rows] == [
