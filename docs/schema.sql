@@ -530,12 +530,12 @@ BEGIN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     ELSIF v_refusal.error_code IS NOT NULL THEN
         PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
-    ELSIF p_amount BETWEEN 1 AND 1000000000000000 IS NOT TRUE THEN
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
         );
-    ELSIF p_expires_in > interval '0' AND p_expires_in <= interval '366 days' IS NOT TRUE THEN
+    ELSIF (p_expires_in > interval '0' AND p_expires_in <= interval '366 days') IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
             'A hold lasts more than nothing and at most 366 days.'
@@ -551,7 +551,7 @@ BEGIN
         PERFORM core._raise(
             CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallet, 'status', v_wallet.status), 'Nothing was held.'
+            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
         );
     ELSIF v_spendable < p_amount THEN
         PERFORM core._raise(
@@ -706,7 +706,7 @@ BEGIN
     v_amount := coalesce(p_amount, v_left);
     v_refusal := CASE
         WHEN v_refusal.error_code IS NOT NULL THEN v_refusal
-        WHEN p_policy IN ('refuse', 'within_balance', 'create_debt') IS NOT TRUE
+        WHEN (p_policy IN ('refuse', 'within_balance', 'create_debt')) IS NOT TRUE
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
@@ -1650,7 +1650,7 @@ BEGIN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'status', p_wallets.statuses[v_shut])
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'wallet_status', p_wallets.statuses[v_shut])
         )::core.refusal;
     END IF;
     -- all legs of a group that the same wallet pays
@@ -1891,7 +1891,7 @@ CREATE FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint
             THEN ROW('TS215', 'HOLD_NOT_FOUND', jsonb_build_object('hold_id', p_id))::core.refusal
         WHEN p_hold.status <> 'open' OR p_hold.expires_at <= clock_timestamp()
             THEN ROW('TS316', 'HOLD_CLOSED', jsonb_build_object(
-                'hold_id', p_id, 'status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
+                'hold_id', p_id, 'hold_status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
                 'expires_at', p_hold.expires_at
             ))::core.refusal
         WHEN p_amount < 1
@@ -2154,6 +2154,7 @@ DECLARE
     v_start integer;
     v_rules core.velocity_rules;
     v_rooms bigint [];
+    v_limited core.refusal;
     v_results core.transfer_result [];
 BEGIN
     IF v_count = 0 THEN
@@ -2279,6 +2280,9 @@ BEGIN
                 v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
             END IF;
         ELSE
+            IF v_rooms IS NOT NULL THEN
+                v_limited := core._velocity_refusal(v_rooms, v_rules, v_from, p_requests[v_i], v_now);
+            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -2300,10 +2304,8 @@ BEGIN
                 v_refusals[v_i] := core._explain_refusal(
                     p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor
                 );
-                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_rooms IS NOT NULL THEN
-                    v_refusals[v_i] := coalesce(
-                        core._velocity_refusal(v_rooms, v_rules, v_slots[2 * v_i - 1], p_requests[v_i], v_now), v_refusals[v_i]
-                    );
+                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_limited.error_code IS NOT NULL THEN
+                    v_refusals[v_i] := v_limited;
                 END IF;
             END IF;
             FOR v_j IN v_start..v_i - 1 LOOP

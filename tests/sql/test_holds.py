@@ -104,9 +104,9 @@ async def test_what_is_held_cannot_be_spent_or_held_again(world: World, app_conn
     await _held(app_conn, _place(world))
     short = {"required": 41, "current": 40, "shortfall": 1, "asset": "TOKEN"}
     spend = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=41)
-    assert await refused(
-        app_conn, "SELECT * FROM api.transfer($1, $2, $3)", *spend.arguments()[:3]
-    ) == Refusal("TS401", "INSUFFICIENT_TOKENS", short)
+    assert await refused(app_conn, "SELECT * FROM api.transfer($1, $2, $3)", *spend.arguments()[:3]) == Refusal(
+        "TS401", "INSUFFICIENT_TOKENS", short
+    )
     assert await refused(app_conn, PLACE, *_place(world, 41)) == Refusal("TS401", "INSUFFICIENT_TOKENS", short)
     await transfer(app_conn, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=40))
     assert await _wallet(world) == (60, 60, 0)
@@ -141,7 +141,7 @@ async def test_captures_in_parts_until_it_is_used_up(world: World, app_conn: Con
         (25, "ticket", "seat 1"),
     ]
     assert second["transfer_id"] != last["transfer_id"]
-    closed = Refusal("TS316", "HOLD_CLOSED", {"hold_id": str(hold), "status": "captured"})
+    closed = Refusal("TS316", "HOLD_CLOSED", {"hold_id": str(hold), "hold_status": "captured"})
     found = await refused(app_conn, CAPTURE, *_capture(hold, world, 1))
     assert found._replace(facts={k: v for k, v in found.facts.items() if k != "expires_at"}) == closed
 
@@ -157,9 +157,14 @@ async def test_release_gives_back_what_is_left(world: World, app_conn: Connectio
     hold = await _held(app_conn, _place(world))
     await _one(app_conn, CAPTURE, _capture(hold, world, 10))
     receipt = await _one(app_conn, RELEASE, (hold, None, world.alice.id))
-    assert (receipt["status"], receipt["captured"], receipt["remaining"], receipt["spendable"]) == ("released", 10, 0, 90)
+    assert (receipt["status"], receipt["captured"], receipt["remaining"], receipt["spendable"]) == (
+        "released",
+        10,
+        0,
+        90,
+    )
     assert await _wallet(world) == (90, 0, 90)
-    assert (await refused(app_conn, RELEASE, hold, None, None)).facts["status"] == "released"
+    assert (await refused(app_conn, RELEASE, hold, None, None)).facts["hold_status"] == "released"
 
 
 async def test_an_expired_hold_blocks_nothing_and_captures_nothing(world: World, app_conn: Connection) -> None:
@@ -169,7 +174,7 @@ async def test_an_expired_hold_blocks_nothing_and_captures_nothing(world: World,
     assert await world.db.fetchval("SELECT (status, remaining)::text FROM api.holds") == "(expired,0)"
     for query, arguments in ((CAPTURE, _capture(hold, world)), (RELEASE, (hold, None, None))):
         found = await refused(app_conn, query, *arguments)
-        assert (found.code, found.slug, found.facts["status"]) == ("TS316", "HOLD_CLOSED", "expired")
+        assert (found.code, found.slug, found.facts["hold_status"]) == ("TS316", "HOLD_CLOSED", "expired")
     await transfer(app_conn, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=100))
     assert await _wallet(world) == (0, 0, 0)
     assert await world.db.fetchval("SELECT status FROM core.holds") == "expired"
@@ -187,7 +192,8 @@ async def test_every_way_to_spend_passes_an_expired_hold(world: World, app_conn:
     else:
         item = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=100).item()
         outcome = await app_conn.fetchrow("SELECT * FROM api.transfer_batch($1::api.transfer_request[])", [item])
-        assert outcome is not None and outcome["error"] is None
+        assert outcome is not None
+        assert outcome["error"] is None
     assert await _wallet(world) == (0, 0, 0)
 
 
@@ -200,7 +206,7 @@ async def test_the_scheduler_closes_what_has_expired_and_nothing_else(world: Wor
     assert await scheduler.fetchval("SELECT api.expire_holds(1)") >= 1
     assert await scheduler.fetchval("SELECT api.expire_holds(NULL)") <= 2
     assert await scheduler.fetchval("SELECT api.expire_holds()") == 0
-    assert await world.db.fetch("SELECT hold_id FROM api.holds WHERE status = 'open'") == [(kept,)]
+    assert await world.db.fetchval("SELECT array_agg(hold_id) FROM api.holds WHERE status = 'open'") == [kept]
     assert await world.db.fetchval("SELECT held FROM core.wallets WHERE id = $1", world.alice.wallet) == 10
 
 
@@ -223,9 +229,7 @@ PLACE_REFUSED: dict[str, Case] = {
     "nothing": _refused("TS102", "INVALID_AMOUNT", {"amount": 0, **AMOUNT_RANGE}, amount=0),
     "less than nothing": _refused("TS102", "INVALID_AMOUNT", {"amount": -1, **AMOUNT_RANGE}, amount=-1),
     "no amount": _refused("TS102", "INVALID_AMOUNT", {"amount": None, **AMOUNT_RANGE}, amount=None),
-    "too much": _refused(
-        "TS102", "INVALID_AMOUNT", {"amount": MAX_AMOUNT + 1, **AMOUNT_RANGE}, amount=MAX_AMOUNT + 1
-    ),
+    "too much": _refused("TS102", "INVALID_AMOUNT", {"amount": MAX_AMOUNT + 1, **AMOUNT_RANGE}, amount=MAX_AMOUNT + 1),
     "no time": _refused(
         "TS101", "INVALID_REQUEST", {"field": "expires_in", "maximum_seconds": 31622400}, expires_in=timedelta(0)
     ),
@@ -244,11 +248,11 @@ PLACE_REFUSED: dict[str, Case] = {
     "unknown actor": _refused("TS211", "USER_NOT_FOUND", {"user_id": str(NOBODY)}, actor=NOBODY),
     "frozen": lambda w: (
         _place(w, 1, wallet=w.frozen.wallet),
-        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "status": "frozen"}),
+        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "wallet_status": "frozen"}),
     ),
     "closed": lambda w: (
         _place(w, 1, wallet=w.closed.wallet),
-        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "status": "closed"}),
+        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "wallet_status": "closed"}),
     ),
     "suspended actor": lambda w: (
         _place(w, actor=w.suspended.id),
@@ -271,7 +275,7 @@ async def test_a_hold_that_cannot_be(world: World, app_conn: Connection, name: s
 async def test_a_wallet_whose_debits_are_frozen_gives_none(world: World, app_conn: Connection) -> None:
     hold = await _held(app_conn, _place(world))
     await set_status(world.db, world.alice.wallet, "debits_frozen")
-    facts = {"wallet_id": str(world.alice.wallet), "status": "debits_frozen"}
+    facts = {"wallet_id": str(world.alice.wallet), "wallet_status": "debits_frozen"}
     assert await refused(app_conn, PLACE, *_place(world, 1)) == Refusal("TS310", "WALLET_FROZEN", facts)
     assert await refused(app_conn, CAPTURE, *_capture(hold, world)) == Refusal("TS310", "WALLET_FROZEN", facts)
     assert (await _one(app_conn, RELEASE, (hold, None, None)))["status"] == "released"
@@ -330,7 +334,9 @@ async def test_each_key_takes_effect_once_and_says_the_same_again(world: World, 
     hold = (await twice(PLACE, _place(world, key="p")))["hold_id"]
     await twice(CAPTURE, _capture(hold, world, 10, key="c"))
     await twice(RELEASE, (hold, "r", None))
-    assert (await _one(app_conn, CAPTURE, _capture(hold, world, 10, key="c")))["replayed"], "closed since, still the same"
+    assert (await _one(app_conn, CAPTURE, _capture(hold, world, 10, key="c")))["replayed"], (
+        "closed since, still the same"
+    )
     for query, arguments in (
         (PLACE, _place(world, 61, key="p")),
         (CAPTURE, _capture(hold, world, 11, key="c")),
@@ -377,7 +383,9 @@ async def test_a_capture_and_a_release_have_one_winner(world: World, connect: Co
     for _ in range(20):
         hold = await _held(world.db, _place(world, 5))
         results = await asyncio.gather(
-            first.fetch(CAPTURE, *_capture(hold, world)), second.fetch(RELEASE, hold, None, None), return_exceptions=True
+            first.fetch(CAPTURE, *_capture(hold, world)),
+            second.fetch(RELEASE, hold, None, None),
+            return_exceptions=True,
         )
         assert sum(isinstance(result, BaseException) for result in results) == 1
 

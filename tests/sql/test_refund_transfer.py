@@ -77,8 +77,13 @@ async def test_gives_back_the_whole_by_a_linked_transfer(world: World, app_conn:
     assert row is not None
     assert (row["kind"], row["reference"], row["actor_id"]) == ("refund", "sorry", world.alice.id)
     assert (row["from_wallet_id"], row["to_wallet_id"]) == (world.bob.wallet, world.alice.wallet)
-    assert await world.db.fetchval("SELECT original_id FROM api.refunds WHERE transfer_id = $1", row["transfer_id"]) == original
-    event = await world.db.fetchval("SELECT payload ->> 'refund_of' FROM core.outbox ORDER BY xid DESC, id DESC LIMIT 1")
+    assert (
+        await world.db.fetchval("SELECT original_id FROM api.refunds WHERE transfer_id = $1", row["transfer_id"])
+        == original
+    )
+    event = await world.db.fetchval(
+        "SELECT payload ->> 'refund_of' FROM core.outbox ORDER BY xid DESC, id DESC LIMIT 1"
+    )
     assert event == str(original)
 
 

@@ -81,11 +81,11 @@ REFUSALS: dict[str, Case] = {
     ),
     "frozen creator": lambda w: (
         _plain(w, creator=w.frozen.id),
-        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "status": "frozen"}),
+        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "wallet_status": "frozen"}),
     ),
     "closed sender": lambda w: (
         _plain(w, sender=w.closed.id),
-        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "status": "closed"}),
+        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "wallet_status": "closed"}),
     ),
     "one token short": _case(
         "TS401", "INSUFFICIENT_TOKENS", {"required": 101, "current": 100, "shortfall": 1, "asset": "TOKEN"}, amount=101

@@ -62,7 +62,7 @@ BEGIN
         PERFORM core._raise(
             CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallet, 'status', v_wallet.status), 'Nothing was held.'
+            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
         );
     ELSIF v_spendable < p_amount THEN
         PERFORM core._raise(
