@@ -54,8 +54,10 @@ MUTANTS = (
     Mutant(
         "a hold looks up its key before the lock",
         "wallets/place_hold.sql",
-        "    PERFORM core._lock_wallets(ARRAY[p_wallet]);\n\n    v_stored := core._stored_result(p_actor, p_key, v_hash);",
-        "    v_stored := core._stored_result(p_actor, p_key, v_hash);\n    PERFORM core._lock_wallets(ARRAY[p_wallet]);",
+        "    PERFORM core._lock_wallets(ARRAY[p_wallet]);\n\n"
+        "    v_stored := core._stored_result(p_actor, p_key, v_hash);\n",
+        "    v_stored := core._stored_result(p_actor, p_key, v_hash);\n"
+        "    PERFORM core._lock_wallets(ARRAY[p_wallet]);\n",
         HOLDS,
     ),
     Mutant(
@@ -171,8 +173,8 @@ MUTANTS = (
     Mutant(
         "earnings are not counted",
         "wallets/_post_one.sql",
-        "lifetime_earned = w.lifetime_earned + CASE WHEN w.id = p_request.from_wallet_id THEN 0 ELSE p_request.amount END",
-        "lifetime_earned = w.lifetime_earned",
+        "CASE WHEN w.id = p_request.from_wallet_id THEN 0 ELSE p_request.amount END",
+        "0",
         TRANSFERS,
     ),
     Mutant(
