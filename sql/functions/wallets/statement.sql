@@ -37,8 +37,8 @@ AS $$
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)
     ORDER BY e.seq DESC
-    LIMIT least(greatest(p_limit, 1), 1000)
+    LIMIT least(greatest(coalesce(p_limit, 100), 1), 1000)
 $$;
 
 COMMENT ON FUNCTION api.statement(uuid, timestamptz, timestamptz, bigint, integer, text) IS
-'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
