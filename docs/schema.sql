@@ -61,6 +61,22 @@ ALTER TYPE api.journal_leg OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
 
+CREATE TYPE api.referral_receipt AS (
+	transfer_id uuid,
+	amount bigint,
+	new_balance bigint,
+	referrer_id uuid,
+	match_transfer_id uuid,
+	match_amount bigint,
+	match_skipped text,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.referral_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.referral_receipt IS 'A reward and the referrer''s match. match_skipped says why there is none: no_referrer, referrer_suspended, wallet_not_open, rounds_to_zero. replayed: the key had done this before, and this is what was answered.';
+
 CREATE TYPE api.refund_receipt AS (
 	transfer_id uuid,
 	original_id uuid,
@@ -270,6 +286,123 @@ CREATE DOMAIN core.wallet_status AS text
 
 ALTER DOMAIN core.wallet_status OWNER TO tessera_owner;
 
+CREATE FUNCTION core.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+
+CREATE TABLE core.adjustments (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    from_wallet_id uuid NOT NULL,
+    to_wallet_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    asset text NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    requested_by uuid,
+    requested_db_user text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    decided_by uuid,
+    decided_db_user text,
+    decided_at timestamp with time zone,
+    decision_reason text,
+    transfer_id uuid,
+    CONSTRAINT adjustments_amount_check CHECK ((amount > 0)),
+    CONSTRAINT adjustments_approved_has_transfer CHECK (((status = 'approved'::text) = (transfer_id IS NOT NULL))),
+    CONSTRAINT adjustments_decided CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
+    CONSTRAINT adjustments_reason_check CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 255))),
+    CONSTRAINT adjustments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text]))),
+    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (COALESCE((requested_by)::text, requested_db_user) <> COALESCE((decided_by)::text, decided_db_user))))
+);
+
+ALTER TABLE core.adjustments OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.adjustments IS 'Movements by hand: one person asks, another approves.';
+
+COMMENT ON COLUMN core.adjustments.status IS 'pending, approved, rejected. A pending one past expires_at is expired: it can no longer be approved.';
+
+CREATE VIEW api.adjustments AS
+ SELECT id AS adjustment_id,
+    from_wallet_id,
+    to_wallet_id,
+    amount,
+    asset,
+    reason,
+        CASE
+            WHEN ((status = 'pending'::text) AND (expires_at <= now())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    requested_by,
+    requested_db_user,
+    created_at,
+    expires_at,
+    decided_by,
+    decided_db_user,
+    decided_at,
+    decision_reason,
+    transfer_id
+   FROM core.adjustments a;
+
+ALTER VIEW api.adjustments OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.adjustments IS 'Adjustments: who asked, who decided, what became of it (pending, approved, rejected, expired).';
+
+CREATE FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_adjustment core.adjustments;
+    v_result core.transfer_result;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    v_adjustment := core._open_adjustment(p_adjustment);
+    IF coalesce(v_adjustment.requested_by::text, v_adjustment.requested_db_user) = coalesce(p_actor::text, session_user) THEN
+        PERFORM core._raise(
+            'TS503', 'SAME_PERSON', jsonb_build_object('adjustment_id', p_adjustment), 'Somebody else has to approve it.'
+        );
+    END IF;
+    -- the request's own reason goes to the books; who approved it is in the adjustment and the audit log
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_adjustment.from_wallet_id, v_adjustment.to_wallet_id, v_adjustment.amount, v_adjustment.asset, 'adjustment',
+            v_adjustment.reason, p_actor, NULL, NULL, NULL, jsonb_build_object('adjustment_id', p_adjustment), NULL
+        )::core.transfer_request]
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved; it can be approved later.');
+    END IF;
+    UPDATE core.adjustments AS a
+    SET
+        status = 'approved', decided_by = p_actor, decided_db_user = session_user, decided_at = v_result.created_at,
+        transfer_id = v_result.transfer_id
+    WHERE a.id = p_adjustment;
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_adjustment.from_wallet_id, v_adjustment.to_wallet_id, v_adjustment.amount,
+            v_adjustment.asset, 'adjustment', v_adjustment.reason, v_result.created_at
+        )
+    );
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'adjustment.approved', p_adjustment, jsonb_build_object('transfer_id', v_result.transfer_id));
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
+END;
+$$;
+
+ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it (the user, or without one the database login) is refused: TS503. One that was decided before or has expired is TS322, so repeating it moves nothing.';
+
 CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -296,32 +429,30 @@ CREATE FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) RET
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
-    v_low bigint := 0;
-    v_high bigint;
-    v_middle bigint;
-    v_at timestamptz;
+    v_seq CONSTANT bigint := core._seq_at(p_wallet, p_at);
 BEGIN
-    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
-    IF v_high IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
-    END IF;
-    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
-    WHILE v_low < v_high LOOP
-        v_middle := v_low + (v_high - v_low + 1) / 2;
-        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
-        IF v_at <= p_at THEN
-            v_low := v_middle;
-        ELSE
-            v_high := v_middle - 1;
-        END IF;
-    END LOOP;
-    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_low), 0);
+    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_seq), 0);
 END;
 $$;
 
 ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+
+CREATE FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT CASE
+        WHEN p_seq = 0 THEN (SELECT 0::bigint FROM core.wallets AS w WHERE w.id = p_wallet)
+        ELSE (SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = p_seq)
+    END
+$$;
+
+ALTER FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry.';
 
 CREATE FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint DEFAULT NULL::bigint, p_close boolean DEFAULT false, p_key text DEFAULT NULL::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -416,6 +547,330 @@ ALTER FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close
 
 COMMENT ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Pays p_amount (minor units; NULL: all that is left) of hold p_hold to wallet p_to. What is left stays held, for further captures, unless p_close gives it back. A hold that has expired or is closed is TS316. The transfer has the hold''s kind and, unless p_reference says otherwise, its reference. p_key makes it safe to repeat.';
 
+CREATE TABLE core.assets (
+    code text NOT NULL,
+    scale smallint NOT NULL,
+    name text NOT NULL,
+    opens_with_user boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z][A-Z0-9_]{1,15}$'::text)),
+    CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 18)))
+);
+
+ALTER TABLE core.assets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole number of the asset''s minor unit: 10^-scale of the asset.';
+
+COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
+
+COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
+
+CREATE TABLE core.wallets (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    owner_id uuid,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    minimum bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    lifetime_earned bigint DEFAULT 0 NOT NULL,
+    lifetime_spent bigint DEFAULT 0 NOT NULL,
+    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    shard smallint DEFAULT 0 NOT NULL,
+    asset text NOT NULL,
+    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
+    status core.wallet_status DEFAULT 'active'::text NOT NULL,
+    debt bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT wallets_floor CHECK (((held >= 0) AND (debt >= 0) AND ((balance - held) >= (minimum - debt)))),
+    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.wallets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
+
+COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
+
+COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
+
+COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
+
+COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
+
+COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
+
+COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
+
+COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
+
+COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
+
+COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
+
+COMMENT ON COLUMN core.wallets.status IS 'active; debits_frozen (takes money, gives none), frozen (neither), closed (neither, for good).';
+
+COMMENT ON COLUMN core.wallets.debt IS 'What a refund took beyond the wallet''s floor: minimum + held - balance while that is above 0. Every credit pays it off first; until then nothing can be spent.';
+
+CREATE VIEW api.wallets AS
+ SELECT w.id AS wallet_id,
+    w.owner_id,
+    (w.purpose)::text AS purpose,
+    w.shard,
+    w.asset,
+    a.scale,
+    w.balance,
+    w.held,
+    w.minimum,
+    ((w.balance - w.held) - w.minimum) AS spendable,
+    w.lifetime_earned,
+    w.lifetime_spent,
+    w.version,
+    (w.status)::text AS status,
+    w.created_at,
+    w.debt
+   FROM (core.wallets w
+     JOIN core.assets a ON ((a.code = w.asset)));
+
+ALTER VIEW api.wallets OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum, below zero while the wallet is in debt; held may count holds that have expired and are about to be released.';
+
+CREATE FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._set_wallet(p_wallet, 'wallet.closed', 'closed', NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Closes wallet p_wallet for good; it must have nothing in it, held, or owed (TS323). Closed already: nothing changes.';
+
+CREATE FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean DEFAULT false, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_field text := CASE
+        WHEN p_code ~ '^[A-Z][A-Z0-9_]{1,15}$' IS NOT TRUE THEN 'code'
+        WHEN (p_scale BETWEEN 0 AND 18) IS NOT TRUE THEN 'scale'
+        WHEN (octet_length(p_name) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
+    END;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.assets (code, scale, name, opens_with_user)
+    VALUES (p_code, p_scale, p_name, coalesce(p_opens_with_user, false))
+    ON CONFLICT (code) DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM core._raise('TS324', 'ASSET_EXISTS', jsonb_build_object('asset', p_code), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.wallets (purpose, asset, shard, minimum)
+    SELECT s.purpose, p_code, g.shard, s.minimum
+    FROM (VALUES
+        ('issuance', 4, -9000000000000000000), ('revenue', 8, 0), ('rewards', 8, -9000000000000000000), ('payout_clearing', 1, 0)
+    ) AS s (purpose, shards, minimum)
+    CROSS JOIN LATERAL generate_series(0, s.shards - 1) AS g (shard);
+    INSERT INTO core.audit_log (actor_id, action, details)
+    VALUES (p_actor, 'asset.created', jsonb_build_object('asset', p_code, 'scale', p_scale, 'name', p_name));
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.asset = p_code ORDER BY w.purpose, w.shard;
+END;
+$_$;
+
+ALTER FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) IS 'Makes the asset p_code (an amount is a whole number of 10^-p_scale of it; money: 4) and its system wallets issuance, revenue, rewards and payout_clearing, which it returns. p_opens_with_user: users who register from now on get a wallet of it.';
+
+CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('reward'::text, p_user, p_amount, p_asset, p_reason))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status);
+    v_user_id CONSTANT uuid := (SELECT u.id FROM core.users AS u WHERE u.id = p_user);
+    v_wallet_id CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
+    v_referrer core.users;
+    v_rewards_id uuid;
+    v_match_wallet core.wallets;
+    v_match bigint := 0;
+    v_skipped text;
+    v_stored jsonb;
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+    v_receipt api.referral_receipt;
+BEGIN
+    IF p_reason IS NULL OR btrim(p_reason) = '' THEN
+        v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
+    ELSIF v_user_id IS NULL THEN
+        v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    END IF;
+    IF v_refusal.error_code IS NULL THEN
+        v_rewards_id := core._system_wallet('rewards', p_asset, p_user);
+        SELECT r.* INTO v_referrer
+        FROM core.users AS u
+        INNER JOIN core.users AS r ON r.id = u.referred_by_id
+        WHERE u.id = p_user;
+        SELECT w.* INTO v_match_wallet FROM core.wallets AS w WHERE w.owner_id = v_referrer.id AND w.asset = p_asset;
+    END IF;
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id, v_match_wallet.id, v_rewards_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.referral_receipt, v_stored || '{"replayed": true}');
+    ELSIF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was credited.');
+    END IF;
+    SELECT w.* INTO v_match_wallet FROM core.wallets AS w WHERE w.id = v_match_wallet.id;
+    IF v_referrer.id IS NOT NULL THEN
+        -- once more than the whole is no match of anybody's; amounts out of range are refused below
+        v_match := floor(least(greatest(p_amount, 0), 1000000000000000) * core._rate(
+            'referral', p_asset, NULL, CASE WHEN 'ambassador' = ANY (v_referrer.roles) THEN 'ambassador' END
+        ) / 10000);
+    END IF;
+    v_skipped := CASE
+        WHEN v_referrer.id IS NULL THEN 'no_referrer'
+        WHEN v_referrer.status <> 'active' THEN 'referrer_suspended'
+        WHEN (v_match_wallet.status IN ('active', 'debits_frozen')
+            AND v_match_wallet.lifetime_earned <= 9000000000000000000 - v_match) IS NOT TRUE THEN 'wallet_not_open'
+        WHEN v_match = 0 THEN 'rounds_to_zero'
+    END;
+    v_requests := ARRAY[ROW(
+        v_rewards_id, v_wallet_id, p_amount, p_asset, 'reward', p_reason, p_actor, NULL, NULL, 1, NULL, NULL
+    )::core.transfer_request];
+    IF v_skipped IS NULL THEN
+        v_requests := v_requests || ROW(
+            v_rewards_id, v_match_wallet.id, v_match, p_asset, 'referral', p_reason, p_actor, NULL, NULL, 1,
+            jsonb_build_object('referred_id', p_user), NULL
+        )::core.transfer_request;
+    END IF;
+    v_results := core._post_transfers(v_requests);
+    IF (v_results[1]).error_code IS NOT NULL THEN
+        PERFORM core._raise((v_results[1]).error_code, (v_results[1]).error, (v_results[1]).detail, 'Nothing was credited.');
+    END IF;
+
+    v_receipt := ROW(
+        (v_results[1]).transfer_id, p_amount, (v_results[1]).to_balance, v_referrer.id, (v_results[2]).transfer_id,
+        CASE WHEN v_skipped IS NULL THEN v_match ELSE 0 END, v_skipped, (v_results[1]).created_at, false
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(NULL, e.to_owner_id),
+        core._transfer_payload(
+            e.transfer_id, NULL, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
+        )
+    FROM (
+        SELECT
+            (v_results[g.i]).to_owner_id, (v_results[g.i]).transfer_id, (v_requests[g.i]).to_wallet_id,
+            (v_requests[g.i]).amount, (v_requests[g.i]).kind, (v_results[g.i]).created_at
+        FROM generate_subscripts(v_results, 1) AS g (i)
+    ) AS e;
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) IS 'Credits p_amount (minor units of p_asset) from the system wallet rewards to user p_user, and in the same commit a match to whoever referred them: p_amount × rate `referral` (bps; that of scope ambassador for an ambassador) / 10000, rounded down to the minor unit, on top and not out of the user''s part. Where the referrer cannot take it, or it rounds to 0, the reward goes without, and match_skipped says why. p_key makes it safe to repeat.';
+
+CREATE TABLE core.rates (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    name text NOT NULL,
+    asset text,
+    value numeric NOT NULL,
+    unit text NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_to timestamp with time zone,
+    note text,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope text,
+    CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
+    CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
+    CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
+    CONSTRAINT rates_scope_check CHECK ((scope ~ '^[a-z][a-z0-9_.]{0,62}$'::text)),
+    CONSTRAINT rates_unit CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
+    CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
+);
+
+ALTER TABLE core.rates OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.rates IS 'Every number that decides about money: fees, shares, prices, limits. Of several in force the one with the latest valid_from counts. Nothing falls back to a number in code: a missing rate is TS801 CONFIGURATION_ERROR.';
+
+COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
+
+COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
+
+COMMENT ON COLUMN core.rates.scope IS 'What it is restricted to: a kind of transfer (velocity limits), a role (referral). NULL for all. A rate with the scope asked for comes before one without.';
+
+CREATE VIEW api.rates AS
+ SELECT name,
+    asset,
+    value,
+    unit,
+    valid_from,
+    valid_to,
+    note,
+    scope,
+    id AS rate_id,
+    created_by,
+    created_at
+   FROM core.rates r;
+
+ALTER VIEW api.rates OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+
+CREATE FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.rates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_at timestamptz;
+    v_now timestamptz;
+    v_rate core.rates;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || (SELECT r.name FROM core.rates AS r WHERE r.id = p_rate), 0));
+    v_now := clock_timestamp();
+    SELECT r.* INTO v_rate FROM core.rates AS r WHERE r.id = p_rate;
+    v_at := coalesce(p_at, greatest(v_now, v_rate.valid_from + interval '1 microsecond'));
+    IF v_rate.id IS NULL THEN
+        PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate_id', p_rate), 'api.rates lists them.');
+    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at = 'infinity' THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'at', 'valid_from', v_rate.valid_from, 'valid_to', v_rate.valid_to),
+            'A rate ends now or later, after it began, and only once.'
+        );
+    END IF;
+    UPDATE core.rates AS r SET valid_to = v_at WHERE r.id = p_rate;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'rate.ended', p_rate,
+        jsonb_build_object('rate', v_rate.name, 'value', v_rate.value, 'valid_to', v_at, 'valid_to_before', v_rate.valid_to)
+    );
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = p_rate;
+END;
+$$;
+
+ALTER FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused with TS801; a velocity limit is simply gone.';
+
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -446,6 +901,23 @@ $$;
 ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
+
+CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (p_mode IN ('debits', 'all')) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'mode'), 'debits, or all.');
+    END IF;
+    PERFORM core._set_wallet(p_wallet, 'wallet.frozen', CASE p_mode WHEN 'all' THEN 'frozen' ELSE 'debits_frozen' END, NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused with TS310; releases go on. Frozen as it is already: nothing changes.';
 
 CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -502,6 +974,64 @@ $$;
 ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
+
+CREATE FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint DEFAULT 0, p_shards integer DEFAULT 1, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_field text := CASE
+        WHEN p_purpose ~ '^[a-z][a-z0-9_]{1,31}$' IS NOT TRUE OR p_purpose = 'user' THEN 'purpose'
+        WHEN (p_minimum BETWEEN -9000000000000000000 AND 0) IS NOT TRUE THEN 'minimum'
+        WHEN (p_shards BETWEEN 1 AND 64) IS NOT TRUE THEN 'shards'
+    END;
+    v_count integer;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
+    ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
+    END IF;
+    INSERT INTO core.wallets (purpose, asset, shard, minimum)
+    SELECT p_purpose, p_asset, g.shard, p_minimum FROM generate_series(0, p_shards - 1) AS g (shard)
+    ON CONFLICT (purpose, asset, shard) WHERE owner_id IS NULL DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    IF v_count > 0 THEN
+        INSERT INTO core.audit_log (actor_id, action, details)
+        VALUES (
+            p_actor, 'wallet.opened',
+            jsonb_build_object('purpose', p_purpose, 'asset', p_asset, 'minimum', p_minimum, 'opened', v_count)
+        );
+    END IF;
+    RETURN QUERY
+    SELECT w.* FROM api.wallets AS w WHERE w.owner_id IS NULL AND w.purpose = p_purpose AND w.asset = p_asset ORDER BY w.shard;
+END;
+$_$;
+
+ALTER FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) IS 'The platform''s wallet for p_purpose (liquidity, escrow…) of asset p_asset, opened if there is none; p_minimum at most 0: how far below zero it may go; p_shards: how many it is split into where it would be hot (their sum counts).';
+
+CREATE FUNCTION api.open_wallet(p_owner uuid, p_asset text) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_owner) THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_owner), 'Nothing was opened.');
+    ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
+    END IF;
+    INSERT INTO core.wallets (owner_id, asset) VALUES (p_owner, p_asset)
+    ON CONFLICT (owner_id, asset) WHERE owner_id IS NOT NULL DO NOTHING;
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.owner_id = p_owner AND w.asset = p_asset;
+END;
+$$;
+
+ALTER FUNCTION api.open_wallet(p_owner uuid, p_asset text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) IS 'The wallet of user p_owner for asset p_asset; opened, empty, if there is none. Assets that open with a user need no call.';
 
 CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -804,6 +1334,31 @@ ALTER FUNCTION api.register_user(p_email text, p_username text, p_display_name t
 
 COMMENT ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) IS 'Make an account and its wallets. Email and username are stored in lower case; without a display name the username is shown. The password hash is argon2id in PHC form, or NULL for an account that cannot log in. Errors: TS101 INVALID_REQUEST, TS312 EMAIL_TAKEN, TS313 USERNAME_TAKEN.';
 
+CREATE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+    PERFORM core._open_adjustment(p_adjustment);
+    UPDATE core.adjustments AS a
+    SET
+        status = 'rejected', decided_by = p_actor, decided_db_user = session_user, decided_at = clock_timestamp(),
+        decision_reason = p_reason
+    WHERE a.id = p_adjustment;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'adjustment.rejected', p_adjustment, jsonb_build_object('reason', p_reason));
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
+END;
+$$;
+
+ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
+
 CREATE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -863,6 +1418,72 @@ $$;
 ALTER FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) IS 'Gives back what hold p_hold still sets aside and closes it. One that has expired or is closed is TS316. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('adjustment'::text, p_from, p_to, p_amount, p_reason))
+    );
+    v_from core.wallets;
+    v_to core.wallets;
+    v_stored jsonb;
+    v_id uuid;
+    v_now timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.key.' || coalesce(p_actor, core._database_actor())::text || p_key, 0));
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = (v_stored ->> 'adjustment_id')::uuid;
+        RETURN;
+    END IF;
+    PERFORM core._check_actor(p_actor);
+    SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
+    SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was asked for.'
+        );
+    ELSIF v_from.id IS NULL OR v_to.id IS NULL THEN
+        PERFORM core._raise(
+            'TS210', 'WALLET_NOT_FOUND',
+            jsonb_build_object('wallet_id', CASE WHEN v_from.id IS NULL THEN p_from ELSE p_to END), 'Nothing was asked for.'
+        );
+    ELSIF p_from = p_to THEN
+        PERFORM core._raise('TS104', 'SELF_TRANSFER', jsonb_build_object('wallet_id', p_from), 'Nothing was asked for.');
+    ELSIF v_from.asset <> v_to.asset THEN
+        PERFORM core._raise(
+            'TS103', 'ASSET_MISMATCH', jsonb_build_object('from_asset', v_from.asset, 'to_asset', v_to.asset),
+            'Nothing was asked for.'
+        );
+    END IF;
+    v_now := clock_timestamp();
+    INSERT INTO core.adjustments (
+        from_wallet_id, to_wallet_id, amount, asset, reason, requested_by, requested_db_user, created_at, expires_at
+    )
+    VALUES (
+        p_from, p_to, p_amount, v_from.asset, p_reason, p_actor, session_user, v_now,
+        v_now + make_interval(days => core._rate('adjustment_valid')::integer)
+    )
+    RETURNING id INTO v_id;
+    PERFORM core._store_result(p_actor, p_key, v_hash, jsonb_build_object('adjustment_id', v_id));
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'adjustment.requested', v_id,
+        jsonb_build_object('from_wallet_id', p_from, 'to_wallet_id', p_to, 'amount', p_amount, 'asset', v_from.asset, 'reason', p_reason)
+    );
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = v_id;
+END;
+$$;
+
+ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
 
 CREATE FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text DEFAULT NULL::text, p_message text DEFAULT NULL::text, p_stream uuid DEFAULT NULL::uuid, p_call uuid DEFAULT NULL::uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1001,6 +1622,129 @@ ALTER FUNCTION api.send_tips(p_tips api.tip_request[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.send_tips(p_tips api.tip_request[]) IS 'Tips creators, many tips in one commit, up to 2500; returns one outcome a tip, in order. The creator gets the amount less the rate platform_fee (rounded down to a whole token). A tip that cannot be done is refused alone (error_code, error, detail); repeating a key returns the tip it made the first time.';
 
+CREATE FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text DEFAULT NULL::text, p_scope text DEFAULT NULL::text, p_valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_note text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.rates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_now timestamptz;
+    v_from timestamptz;
+    v_known core.rate_names;
+    v_same core.rates;
+    v_rate_id uuid;
+    v_field text;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
+    v_now := clock_timestamp();
+    v_from := coalesce(p_valid_from, v_now);
+    SELECT n.* INTO v_known FROM core.rate_names AS n WHERE n.name = p_name;
+    IF v_known.name IS NULL THEN
+        PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate', p_name), 'api.rate_names lists them.');
+    END IF;
+    IF p_asset IS NOT NULL AND NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was set.');
+    END IF;
+    v_field := CASE
+        WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
+        WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
+        WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
+        WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
+        WHEN v_from < v_now OR v_from = 'infinity' THEN 'valid_from'
+        WHEN p_valid_to <= v_from THEN 'valid_to'
+        WHEN octet_length(p_note) > 500 THEN 'note'
+    END;
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field, 'rate', p_name, 'unit', v_known.unit),
+            'A rate begins now or later, ends after that, and its value fits its unit.'
+        );
+    END IF;
+    SELECT r.* INTO v_same
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND r.valid_from = v_from AND r.asset IS NOT DISTINCT FROM p_asset
+        AND r.scope IS NOT DISTINCT FROM p_scope;
+    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS DISTINCT FROM (p_value, p_valid_to) THEN
+        PERFORM core._raise(
+            'TS319', 'RATE_EXISTS', jsonb_build_object('rate', p_name, 'valid_from', v_from, 'value', v_same.value),
+            'Choose another moment.'
+        );
+    ELSIF v_same.id IS NULL THEN
+        INSERT INTO core.audit_log (actor_id, action, details)
+        SELECT
+            p_actor, 'rate.set',
+            jsonb_build_object(
+                'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
+                'valid_to', p_valid_to, 'value_before', (
+                    SELECT r.value
+                    FROM core.rates AS r
+                    WHERE
+                        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+                        AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
+                    ORDER BY r.valid_from DESC
+                    LIMIT 1
+                )
+            );
+        INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
+        VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
+        RETURNING id INTO v_rate_id;
+    END IF;
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = coalesce(v_rate_id, v_same.id);
+END;
+$_$;
+
+ALTER FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing.';
+
+CREATE FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_missing uuid;
+    v_before uuid;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    SELECT n.id INTO v_missing
+    FROM (VALUES (1, p_user), (2, p_referrer)) AS n (ord, id)
+    WHERE NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = n.id)
+    ORDER BY n.ord
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', v_missing), 'Nothing was set.');
+    END IF;
+    SELECT u.referred_by_id INTO v_before FROM core.users AS u WHERE u.id = p_user;
+    UPDATE core.users AS u SET referred_by_id = p_referrer WHERE u.id = p_user;
+    IF v_before IS DISTINCT FROM p_referrer THEN
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (p_actor, 'referrer.set', p_user, jsonb_build_object('referrer_id', p_referrer));
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) IS 'Records that p_referrer brought p_user here; from then on the user''s rewards are matched (api.credit_with_referral). Never oneself, never in a circle, never changed; the same again is no error.';
+
+CREATE FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_minimum IS NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'minimum'), 'Say how low.');
+    END IF;
+    PERFORM core._set_wallet(p_wallet, 'wallet.minimum_set', NULL, p_minimum, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets how low wallet p_wallet may go, in minor units: negative for an overdraft, positive for a reserve that cannot be spent, 0 for neither. Refused with TS401 while the wallet has less than that.';
+
 CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_seq bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100, p_kind text DEFAULT NULL::text) RETURNS TABLE(seq bigint, created_at timestamp with time zone, amount bigint, balance bigint, transfer_id uuid, kind text, counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1024,12 +1768,40 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)
     ORDER BY e.seq DESC
-    LIMIT least(greatest(p_limit, 1), 1000)
+    LIMIT least(greatest(coalesce(p_limit, 100), 1), 1000)
 $$;
 
 ALTER FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+
+CREATE FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) RETURNS record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT
+        o.balance, coalesce(e.credits, 0), coalesce(e.debits, 0), coalesce(e.entries, 0),
+        o.balance + coalesce(e.credits, 0) - coalesce(e.debits, 0)
+    FROM (
+        SELECT
+            core._seq_at(p_wallet, p_from - interval '1 microsecond') AS first,
+            core._seq_at(p_wallet, p_to - interval '1 microsecond') AS last
+    ) AS s
+    CROSS JOIN LATERAL (SELECT api.balance_at_seq(p_wallet, s.first) AS balance) AS o
+    CROSS JOIN LATERAL (
+        SELECT
+            (sum(d.amount) FILTER (WHERE d.amount > 0))::bigint AS credits,
+            (- sum(d.amount) FILTER (WHERE d.amount < 0))::bigint AS debits,
+            count(*) AS entries
+        FROM core.entries AS d
+        WHERE d.wallet_id = p_wallet AND d.seq > s.first AND d.seq <= s.last
+    ) AS e
+$$;
+
+ALTER FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) IS 'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1178,6 +1950,20 @@ $$;
 ALTER FUNCTION api.transfer_batch(p_requests api.transfer_request[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) IS 'Moves money many times in one commit, up to 5000 requests; returns one outcome a request, in order. Requests apply one after another: a later one may spend what an earlier one brought. One that cannot be done is refused alone (error_code, error, detail) and the others go on. Repeating a key returns what it did the first time. See api.transfer for the rules.';
+
+CREATE FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._set_wallet(p_wallet, 'wallet.unfrozen', 'active', NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Ends the freeze of wallet p_wallet. Not frozen: nothing changes. A closed one is TS311.';
 
 CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint, lifetime_spent bigint, status text)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1779,13 +2565,51 @@ ALTER FUNCTION core._guard_ledger() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_ledger() IS 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
 
-CREATE FUNCTION core.uuid7() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    RETURN uuidv7();
+CREATE FUNCTION core._guard_rates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS901', 'LEDGER_IMMUTABLE',
+        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
+        'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+    );
+    RETURN NULL;
+END;
+$$;
 
-ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+ALTER FUNCTION core._guard_rates() OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+COMMENT ON FUNCTION core._guard_rates() IS 'Trigger: refuses changes of rates, adjustments and the audit log that do not come from their functions (TS901).';
+
+CREATE FUNCTION core._guard_referral() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_next uuid := NEW.referred_by_id;
+    v_facts jsonb := jsonb_build_object('user_id', NEW.id, 'referrer_id', NEW.referred_by_id);
+BEGIN
+    IF NEW.referred_by_id = NEW.id THEN
+        PERFORM core._raise('TS110', 'SELF_REFERRAL', v_facts, 'Somebody else must have referred them.');
+    ELSIF TG_OP = 'UPDATE' AND OLD.referred_by_id IS NOT NULL THEN
+        PERFORM core._raise('TS320', 'REFERRER_SET', v_facts || jsonb_build_object('set', OLD.referred_by_id), 'It is set once.');
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
+    WHILE v_next IS NOT NULL LOOP
+        IF v_next = NEW.id THEN
+            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The referrer was, down the line, referred by this user.');
+        END IF;
+        SELECT u.referred_by_id INTO v_next FROM core.users AS u WHERE u.id = v_next FOR SHARE;
+    END LOOP;
+    RETURN NEW;
+END;
+$$;
+
+ALTER FUNCTION core._guard_referral() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._guard_referral() IS 'Trigger: refuses a referrer that is the user, a second one, or one who was referred by the user, at however many removes.';
 
 CREATE TABLE core.holds (
     id uuid NOT NULL,
@@ -1821,53 +2645,6 @@ COMMENT ON COLUMN core.holds.released IS 'Part that was given back. A closed hol
 COMMENT ON COLUMN core.holds.expires_at IS 'From then on it holds nothing, whether its status says so yet or not.';
 
 COMMENT ON COLUMN core.holds.status IS 'open; captured (closed by a capture), released (closed by a release), expired.';
-
-CREATE TABLE core.wallets (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    owner_id uuid,
-    balance bigint DEFAULT 0 NOT NULL,
-    held bigint DEFAULT 0 NOT NULL,
-    minimum bigint DEFAULT 0 NOT NULL,
-    version bigint DEFAULT 0 NOT NULL,
-    lifetime_earned bigint DEFAULT 0 NOT NULL,
-    lifetime_spent bigint DEFAULT 0 NOT NULL,
-    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    shard smallint DEFAULT 0 NOT NULL,
-    asset text NOT NULL,
-    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
-    status core.wallet_status DEFAULT 'active'::text NOT NULL,
-    debt bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT wallets_floor CHECK (((held >= 0) AND (debt >= 0) AND ((balance - held) >= (minimum - debt)))),
-    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
-)
-WITH (fillfactor='50');
-
-ALTER TABLE core.wallets OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
-
-COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
-
-COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
-
-COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
-
-COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
-
-COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
-
-COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
-
-COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
-
-COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
-
-COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
-
-COMMENT ON COLUMN core.wallets.status IS 'active; debits_frozen (takes money, gives none), frozen (neither), closed (neither, for good).';
-
-COMMENT ON COLUMN core.wallets.debt IS 'What a refund took beyond the wallet''s floor: minimum + held - balance while that is above 0. Every credit pays it off first; until then nothing can be spent.';
 
 CREATE FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) RETURNS api.hold_receipt
     LANGUAGE sql STABLE
@@ -1965,6 +2742,36 @@ $$;
 ALTER FUNCTION core._notify_rights() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._notify_rights() IS 'Trigger: NOTIFY tessera_auth with the id of the user whose status, roles, session or key changed, so that API processes forget the credentials they had verified.';
+
+CREATE FUNCTION core._open_adjustment(p_adjustment uuid) RETURNS core.adjustments
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_adjustment core.adjustments;
+BEGIN
+    SELECT a.* INTO v_adjustment FROM core.adjustments AS a WHERE a.id = p_adjustment FOR UPDATE;
+    IF v_adjustment.id IS NULL THEN
+        PERFORM core._raise(
+            'TS217', 'ADJUSTMENT_NOT_FOUND', jsonb_build_object('adjustment_id', p_adjustment), 'api.adjustments lists them.'
+        );
+    ELSIF v_adjustment.status <> 'pending' OR v_adjustment.expires_at <= clock_timestamp() THEN
+        PERFORM core._raise(
+            'TS322', 'ADJUSTMENT_CLOSED',
+            jsonb_build_object(
+                'adjustment_id', p_adjustment,
+                'adjustment_status', CASE v_adjustment.status WHEN 'pending' THEN 'expired' ELSE v_adjustment.status END,
+                'expires_at', v_adjustment.expires_at
+            ),
+            'Ask for a new one.'
+        );
+    END IF;
+    RETURN v_adjustment;
+END;
+$$;
+
+ALTER FUNCTION core._open_adjustment(p_adjustment uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._open_adjustment(p_adjustment uuid) IS 'The adjustment, locked; raises when there is none or it has been decided or has expired.';
 
 CREATE FUNCTION core._open_wallets() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2403,7 +3210,7 @@ ALTER FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text
 
 COMMENT ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) IS 'Raises SQLSTATE p_code (TSnnn) with the slug as message, the facts as JSON in DETAIL and what to do in HINT.';
 
-CREATE FUNCTION core._rate(p_name text, p_asset text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS numeric
+CREATE FUNCTION core._rate(p_name text, p_asset text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_scope text DEFAULT NULL::text) RETURNS numeric
     LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
@@ -2414,23 +3221,23 @@ BEGIN
     INTO v_value
     FROM core.rates AS r
     WHERE
-        r.name = p_name AND (r.asset = p_asset OR r.asset IS NULL)
+        r.name = p_name AND (r.asset = p_asset OR r.asset IS NULL) AND (r.scope = p_scope OR r.scope IS NULL)
         AND r.valid_from <= v_at AND (r.valid_to IS NULL OR r.valid_to > v_at)
-    ORDER BY r.asset NULLS LAST, r.valid_from DESC
+    ORDER BY r.scope NULLS LAST, r.asset NULLS LAST, r.valid_from DESC
     LIMIT 1;
     IF v_value IS NULL THEN
         PERFORM core._raise(
-            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', p_name, 'asset', p_asset, 'at', v_at),
-            'Add a row to core.rates that is in force.'
+            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', p_name, 'asset', p_asset, 'scope', p_scope, 'at', v_at),
+            'Set the rate: api.set_rate, or PUT /admin/rates.'
         );
     END IF;
     RETURN v_value;
 END;
 $$;
 
-ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) IS 'The value of the rate p_name for p_asset in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) IS 'The value of the rate p_name for p_asset and p_scope in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
 
 CREATE FUNCTION core._request_hash(p_key text, p_request bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2441,6 +3248,94 @@ $$;
 ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
+
+CREATE FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_low bigint := 0;
+    v_high bigint;
+    v_middle bigint;
+    v_at timestamptz;
+BEGIN
+    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_high IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
+    END IF;
+    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
+    WHILE v_low < v_high LOOP
+        v_middle := v_low + (v_high - v_low + 1) / 2;
+        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
+        IF v_at <= p_at THEN
+            v_low := v_middle;
+        ELSE
+            v_high := v_middle - 1;
+        END IF;
+    END LOOP;
+    RETURN v_low;
+END;
+$$;
+
+ALTER FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) IS 'seq of the last entry of a wallet with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+
+CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_wallet core.wallets;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+    PERFORM core._lock_wallets(ARRAY[p_wallet]);
+    PERFORM core._expire_holds(ARRAY[p_wallet]);
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was changed.');
+    ELSIF v_wallet.status = coalesce(p_status, v_wallet.status) AND v_wallet.minimum = coalesce(p_minimum, v_wallet.minimum) THEN
+        RETURN;
+    ELSIF v_wallet.status = 'closed' THEN
+        PERFORM core._raise('TS311', 'WALLET_CLOSED', jsonb_build_object('wallet_id', p_wallet), 'A closed wallet stays closed.');
+    ELSIF p_status = 'closed' AND (v_wallet.balance, v_wallet.held, v_wallet.debt) <> (0, 0, 0) THEN
+        PERFORM core._raise(
+            'TS323', 'WALLET_NOT_EMPTY',
+            jsonb_build_object('wallet_id', p_wallet, 'balance', v_wallet.balance, 'held', v_wallet.held, 'debt', v_wallet.debt),
+            'Move what is in it, and release what is held, first.'
+        );
+    ELSIF p_minimum IS NOT NULL AND p_minimum NOT BETWEEN -9000000000000000000 AND 1000000000000000 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'minimum'), 'Nothing was changed.');
+    ELSIF v_wallet.balance - v_wallet.held < p_minimum THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_minimum, 'current', v_wallet.balance - v_wallet.held,
+                'shortfall', p_minimum - v_wallet.balance + v_wallet.held, 'asset', v_wallet.asset
+            ),
+            'The wallet has less than its new minimum.'
+        );
+    END IF;
+    UPDATE core.wallets AS w
+    SET
+        status = coalesce(p_status, w.status), minimum = coalesce(p_minimum, w.minimum),
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, coalesce(p_minimum, w.minimum) + w.held - w.balance) ELSE 0 END
+    WHERE w.id = p_wallet;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, p_action, p_wallet,
+        jsonb_strip_nulls(jsonb_build_object(
+            'reason', p_reason, 'status', p_status, 'status_before', CASE WHEN p_status IS NOT NULL THEN v_wallet.status END,
+            'minimum', p_minimum, 'minimum_before', CASE WHEN p_minimum IS NOT NULL THEN v_wallet.minimum END
+        ))
+    );
+END;
+$$;
+
+ALTER FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets status or minimum of a wallet (NULL: as it is), with a reason, and writes it to the audit log.';
 
 CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
     LANGUAGE sql
@@ -2648,6 +3543,45 @@ ALTER FUNCTION core._velocity_rules() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._velocity_rules() IS 'The rates velocity_{amount,count}_{minute,hour,day} in force: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
 
+CREATE TABLE core.audit_log (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    db_user text DEFAULT SESSION_USER NOT NULL,
+    action text NOT NULL,
+    subject_id uuid,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    request_id text,
+    address text,
+    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
+);
+
+ALTER TABLE core.audit_log OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters afterwards: rights, keys, suspensions, money made by hand. Append-only.';
+
+COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
+
+COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
+
+CREATE VIEW api.audit_log AS
+ SELECT id AS audit_id,
+    created_at,
+    actor_id,
+    db_user,
+    action,
+    subject_id,
+    details,
+    request_id,
+    address
+   FROM core.audit_log l;
+
+ALTER VIEW api.audit_log OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.audit_log IS 'Who did what to what, when, from where. Ids are ordered by time.';
+
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
     seq core.entry_seq NOT NULL,
@@ -2709,53 +3643,31 @@ ALTER VIEW api.holds OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.holds IS 'Holds; remaining is what can still be captured, in minor units of the asset. A hold past expires_at shows as expired at once.';
 
-CREATE TABLE core.rates (
-    id uuid DEFAULT core.uuid7() NOT NULL,
+CREATE TABLE core.rate_names (
     name text NOT NULL,
-    asset text,
-    value numeric NOT NULL,
     unit text NOT NULL,
-    valid_from timestamp with time zone DEFAULT now() NOT NULL,
-    valid_to timestamp with time zone,
-    note text,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    scope text,
-    CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
-    CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
-    CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
-    CONSTRAINT rates_scope_check CHECK ((scope ~ '^[a-z][a-z0-9_.]{0,62}$'::text)),
-    CONSTRAINT rates_unit CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
-    CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
+    scoped text,
+    meaning text NOT NULL,
+    CONSTRAINT rate_names_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
+    CONSTRAINT rate_names_unit_check CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text])))
 );
 
-ALTER TABLE core.rates OWNER TO tessera_owner;
+ALTER TABLE core.rate_names OWNER TO tessera_owner;
 
-COMMENT ON TABLE core.rates IS 'Every number that decides about money: fees, shares, prices, limits. Of several in force the one with the latest valid_from counts. Nothing falls back to a number in code: a missing rate is TS801 CONFIGURATION_ERROR.';
+COMMENT ON TABLE core.rate_names IS 'The rates there are: a name that is not here cannot be set, so a slip of the pen is no rate.';
 
-COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
+COMMENT ON COLUMN core.rate_names.scoped IS 'What the scope of such a rate names: kind (of transfer) or role. NULL: it has none.';
 
-COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
-
-COMMENT ON COLUMN core.rates.scope IS 'What it is restricted to: a kind of transfer (velocity limits), a role (referral). NULL for all. A rate with the scope asked for comes before one without.';
-
-CREATE VIEW api.rates AS
+CREATE VIEW api.rate_names AS
  SELECT name,
-    asset,
-    value,
     unit,
-    valid_from,
-    valid_to,
-    note,
-    scope,
-    id AS rate_id,
-    created_by,
-    created_at
-   FROM core.rates r;
+    scoped,
+    meaning
+   FROM core.rate_names n;
 
-ALTER VIEW api.rates OWNER TO tessera_owner;
+ALTER VIEW api.rate_names OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+COMMENT ON VIEW api.rate_names IS 'The rates there are, their units and what they mean.';
 
 CREATE TABLE core.refunds (
     original_id uuid NOT NULL,
@@ -2883,48 +3795,6 @@ ALTER VIEW api.transfers OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.transfers IS 'Every movement there ever was, one row each.';
 
-CREATE TABLE core.assets (
-    code text NOT NULL,
-    scale smallint NOT NULL,
-    name text NOT NULL,
-    opens_with_user boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z][A-Z0-9_]{1,15}$'::text)),
-    CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 18)))
-);
-
-ALTER TABLE core.assets OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole number of the asset''s minor unit: 10^-scale of the asset.';
-
-COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
-
-COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
-
-CREATE VIEW api.wallets AS
- SELECT w.id AS wallet_id,
-    w.owner_id,
-    (w.purpose)::text AS purpose,
-    w.shard,
-    w.asset,
-    a.scale,
-    w.balance,
-    w.held,
-    w.minimum,
-    ((w.balance - w.held) - w.minimum) AS spendable,
-    w.lifetime_earned,
-    w.lifetime_spent,
-    w.version,
-    (w.status)::text AS status,
-    w.created_at,
-    w.debt
-   FROM (core.wallets w
-     JOIN core.assets a ON ((a.code = w.asset)));
-
-ALTER VIEW api.wallets OWNER TO tessera_owner;
-
-COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum, below zero while the wallet is in debt; held may count holds that have expired and are about to be released.';
-
 CREATE TABLE core.api_keys (
     id uuid DEFAULT core.uuid7() NOT NULL,
     user_id uuid NOT NULL,
@@ -2963,29 +3833,6 @@ COMMENT ON COLUMN core.api_keys.scopes IS 'What the key may do, as far as its us
 COMMENT ON COLUMN core.api_keys.rate_limit_per_minute IS 'Requests a minute; NULL for the limit of everybody.';
 
 COMMENT ON COLUMN core.api_keys.last_used_at IS 'Written down about once a minute, not on each request.';
-
-CREATE TABLE core.audit_log (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    actor_id uuid,
-    db_user text DEFAULT SESSION_USER NOT NULL,
-    action text NOT NULL,
-    subject_id uuid,
-    details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    request_id text,
-    address text,
-    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
-    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
-    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
-);
-
-ALTER TABLE core.audit_log OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters afterwards: rights, keys, suspensions, money made by hand. Append-only.';
-
-COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
-
-COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
 
 CREATE TABLE core.captures (
     hold_id uuid NOT NULL,
@@ -3161,6 +4008,7 @@ CREATE TABLE core.users (
     token_epoch integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    referred_by_id uuid,
     CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
     CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
     CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
@@ -3177,6 +4025,8 @@ COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
 COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
 
 COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
+
+COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
 
 CREATE TABLE core.velocity_counters (
     wallet_id uuid NOT NULL,
@@ -3196,6 +4046,9 @@ COMMENT ON COLUMN core.velocity_counters.rule IS 'Name, scope and asset of the r
 COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole number of windows after 2000-01-01 00:00 UTC. An older one counts for nothing.';
 
 COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
+
+ALTER TABLE ONLY core.adjustments
+    ADD CONSTRAINT adjustments_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
@@ -3226,6 +4079,9 @@ ALTER TABLE ONLY core.login_attempts
 
 ALTER TABLE ONLY core.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (xid, id);
+
+ALTER TABLE ONLY core.rate_names
+    ADD CONSTRAINT rate_names_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, scope, valid_from);
@@ -3263,6 +4119,8 @@ ALTER TABLE ONLY core.velocity_counters
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
 
+CREATE INDEX adjustments_pending_idx ON core.adjustments USING btree (id) WHERE (status = 'pending'::text);
+
 CREATE UNIQUE INDEX api_keys_key_hash_key ON core.api_keys USING btree (key_hash);
 
 CREATE UNIQUE INDEX api_keys_old_key_hash_key ON core.api_keys USING btree (old_key_hash) WHERE (old_key_hash IS NOT NULL);
@@ -3297,15 +4155,23 @@ CREATE INDEX tips_sender_id_idx ON core.tips USING btree (sender_id, id);
 
 CREATE UNIQUE INDEX users_email_key ON core.users USING btree (lower(email));
 
+CREATE INDEX users_referred_by_id_idx ON core.users USING btree (referred_by_id) WHERE (referred_by_id IS NOT NULL);
+
 CREATE UNIQUE INDEX users_username_key ON core.users USING btree (username);
 
 CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_id, asset) WHERE (owner_id IS NOT NULL);
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
+CREATE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER adjustments_guard_writes BEFORE INSERT OR UPDATE ON core.adjustments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+
 CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
 CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
+
+CREATE TRIGGER audit_log_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.audit_log FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
 
 CREATE TRIGGER captures_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.captures FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -3321,6 +4187,10 @@ CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+
 CREATE TRIGGER refunds_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.refunds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
@@ -3334,6 +4204,10 @@ CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.ti
 CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER users_guard_referral BEFORE UPDATE ON core.users FOR EACH ROW WHEN ((new.referred_by_id IS DISTINCT FROM old.referred_by_id)) EXECUTE FUNCTION core._guard_referral();
+
+CREATE TRIGGER users_guard_referral_insert BEFORE INSERT ON core.users FOR EACH ROW WHEN ((new.referred_by_id IS NOT NULL)) EXECUTE FUNCTION core._guard_referral();
 
 CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights('id');
 
@@ -3358,6 +4232,9 @@ ALTER TABLE ONLY core.refresh_tokens
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
 
+ALTER TABLE ONLY core.users
+    ADD CONSTRAINT users_referred_by_id_fkey FOREIGN KEY (referred_by_id) REFERENCES core.users(id);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
 
@@ -3375,6 +4252,39 @@ GRANT USAGE ON SCHEMA core TO tessera_app;
 GRANT USAGE ON SCHEMA core TO tessera_scheduler;
 GRANT USAGE ON SCHEMA core TO tessera_dba;
 
+REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+
+REVOKE ALL ON TABLE core.adjustments FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.adjustments TO tessera_owner;
+GRANT SELECT ON TABLE core.adjustments TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_by) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_db_user) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_at) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decision_reason) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(transfer_id) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.adjustments TO tessera_app;
+GRANT SELECT ON TABLE api.adjustments TO tessera_scheduler;
+GRANT SELECT ON TABLE api.adjustments TO tessera_dba;
+GRANT SELECT ON TABLE api.adjustments TO tessera_readonly;
+
+REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.audit_ledger() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_app;
 GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_scheduler;
@@ -3385,20 +4295,107 @@ GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zon
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+
+GRANT SELECT ON TABLE core.assets TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.assets TO tessera_ledger;
+GRANT SELECT ON TABLE core.assets TO tessera_app;
+GRANT SELECT ON TABLE core.assets TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.wallets FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.wallets TO tessera_owner;
+GRANT SELECT ON TABLE core.wallets TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(balance) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(held) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(minimum) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(version) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_earned) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(lifetime_spent) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT UPDATE(debt) ON TABLE core.wallets TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.wallets TO tessera_app;
+GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
+GRANT SELECT ON TABLE api.wallets TO tessera_dba;
+GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
+
+REVOKE ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON TABLE core.rates FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.rates TO tessera_owner;
+GRANT SELECT ON TABLE core.rates TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
+GRANT SELECT ON TABLE core.rates TO tessera_app;
+GRANT SELECT ON TABLE core.rates TO tessera_scheduler;
+
+GRANT UPDATE(valid_to) ON TABLE core.rates TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.rates TO tessera_app;
+GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
+GRANT SELECT ON TABLE api.rates TO tessera_dba;
+GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+
+REVOKE ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
@@ -3420,10 +4417,20 @@ GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display
 GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
@@ -3435,10 +4442,30 @@ GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_app;
 GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_app;
 GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
@@ -3454,6 +4481,11 @@ REVOKE ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) FRO
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_app;
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.wallet_balances(p_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
@@ -3490,11 +4522,9 @@ REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_re
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+REVOKE ALL ON FUNCTION core._guard_rates() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_referral() FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.holds FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
@@ -3509,29 +4539,6 @@ GRANT UPDATE(closed_at) ON TABLE core.holds TO tessera_ledger;
 
 GRANT UPDATE(status) ON TABLE core.holds TO tessera_ledger;
 
-REVOKE ALL ON TABLE core.wallets FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.wallets TO tessera_owner;
-GRANT SELECT ON TABLE core.wallets TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(balance) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(held) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(minimum) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(version) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(lifetime_earned) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(lifetime_spent) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
-
-GRANT UPDATE(debt) ON TABLE core.wallets TO tessera_ledger;
-
 REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
@@ -3544,6 +4551,8 @@ REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
@@ -3554,9 +4563,13 @@ REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], 
 
 REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) FROM PUBLIC;
 
@@ -3576,6 +4589,17 @@ REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p
 
 REVOKE ALL ON FUNCTION core._velocity_rules() FROM PUBLIC;
 
+REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
+GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
+GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.audit_log TO tessera_app;
+GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;
+GRANT SELECT ON TABLE api.audit_log TO tessera_dba;
+
 REVOKE ALL ON TABLE core.entries FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
 GRANT SELECT ON TABLE core.entries TO tessera_dba;
@@ -3591,15 +4615,15 @@ GRANT SELECT ON TABLE api.holds TO tessera_scheduler;
 GRANT SELECT ON TABLE api.holds TO tessera_dba;
 GRANT SELECT ON TABLE api.holds TO tessera_readonly;
 
-GRANT SELECT ON TABLE core.rates TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
-GRANT SELECT ON TABLE core.rates TO tessera_app;
-GRANT SELECT ON TABLE core.rates TO tessera_scheduler;
+GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
+GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
+GRANT SELECT ON TABLE core.rate_names TO tessera_app;
+GRANT SELECT ON TABLE core.rate_names TO tessera_scheduler;
 
-GRANT SELECT ON TABLE api.rates TO tessera_app;
-GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
-GRANT SELECT ON TABLE api.rates TO tessera_dba;
-GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+GRANT SELECT ON TABLE api.rate_names TO tessera_app;
+GRANT SELECT ON TABLE api.rate_names TO tessera_scheduler;
+GRANT SELECT ON TABLE api.rate_names TO tessera_dba;
+GRANT SELECT ON TABLE api.rate_names TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.refunds FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.refunds TO tessera_owner;
@@ -3631,25 +4655,8 @@ GRANT SELECT ON TABLE api.transfers TO tessera_scheduler;
 GRANT SELECT ON TABLE api.transfers TO tessera_dba;
 GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
 
-GRANT SELECT ON TABLE core.assets TO tessera_dba;
-GRANT SELECT ON TABLE core.assets TO tessera_ledger;
-GRANT SELECT ON TABLE core.assets TO tessera_app;
-GRANT SELECT ON TABLE core.assets TO tessera_scheduler;
-
-GRANT SELECT ON TABLE api.wallets TO tessera_app;
-GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
-GRANT SELECT ON TABLE api.wallets TO tessera_dba;
-GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
-
 GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
-
-REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
-GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
-GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
-GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.captures FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tessera_owner;
@@ -3693,6 +4700,8 @@ GRANT SELECT ON TABLE core.users TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
 GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
 GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.velocity_counters FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.velocity_counters TO tessera_owner;

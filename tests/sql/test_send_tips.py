@@ -33,6 +33,7 @@ from tests.support.money import (
     tips,
     unguarded,
     until_waiting,
+    without_rate,
     written,
 )
 from tests.support.postgres import Connection
@@ -161,7 +162,7 @@ async def test_too_many(world: World, app_conn: Connection) -> None:
 
 @pytest.mark.parametrize("query", [TIP, TIPS])
 async def test_without_a_rate_nothing_is_sent(world: World, app_conn: Connection, query: str) -> None:
-    await world.db.execute("DELETE FROM core.rates WHERE name = 'platform_fee'")
+    await without_rate(world.db, "platform_fee")
     before = await written(world.db)
     arguments = _plain(world).arguments()
     refusal = await refused(app_conn, query, *(arguments if query == TIP else [[arguments]]))

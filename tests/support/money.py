@@ -222,6 +222,12 @@ async def set_rate(conn: Connection, name: str, value: int, unit: str, *, scope:
     )
 
 
+async def without_rate(conn: Connection, name: str) -> None:
+    """As if a rate had never been set (by a superuser, behind the ledger's back)."""
+    async with unguarded(conn):
+        await conn.execute("DELETE FROM core.rates WHERE name = $1", name)
+
+
 async def set_status(conn: Connection, wallet: UUID, status: str) -> None:
     """active, debits_frozen, frozen or closed (by a superuser)."""
     async with as_ledger(conn):
