@@ -38,6 +38,8 @@ def command(email: str, amount: int, reason: str, key: str | None) -> None:
         row = with_connection("dba", grant)
     except asyncpg.PostgresError as error:
         raise database_failure(error) from error
-    click.echo(f"Granted {amount} tokens to {email} (key {used_key}).")
-    for name, value in row.items():
-        click.echo(f"  {name}: {value}")
+    done = "had granted before" if row["replayed"] else "granted"
+    click.echo(
+        f"{done.capitalize()} {amount} tokens to {email}: balance {row['new_balance']}, "
+        f"transfer {row['transfer_id']} (key {used_key})."
+    )

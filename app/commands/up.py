@@ -21,7 +21,7 @@ from app.commands.migrate import summary
 from app.core import migrations
 from app.core.connections import start_embedded, target
 from app.core.embedded import EmbeddedError, EmbeddedPostgres
-from app.core.provision import create_database, set_logins
+from app.core.provision import create_database, let_login_act, set_logins
 from app.core.secrets import load_secrets
 from app.core.supervisor import Child, ChildFailedError, Supervisor
 from app.settings import Settings
@@ -87,6 +87,8 @@ async def prepare(settings: Settings, server: EmbeddedPostgres | None) -> None:
         say(summary(report))
         if server is not None:
             await set_logins(connection, settings, load_secrets(settings.data))
+        elif settings.migrate_url is None:
+            await let_login_act(connection, settings.role_prefix)
     finally:
         await connection.close()
 

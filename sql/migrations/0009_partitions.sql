@@ -417,6 +417,7 @@ DECLARE
     v_next bigint;
     v_views jsonb;
     v_indexes text [];
+    v_triggers text [];
     v_one record;
 BEGIN
     INSERT INTO core.partitioned (name, key, leaf_key, books, keep, since, made_to) VALUES
@@ -442,6 +443,10 @@ BEGIN
         FROM pg_index AS i
         WHERE i.indrelid = format('core.%I', v_table.name)::regclass;
 
+        SELECT array_agg(pg_get_triggerdef(t.oid)) INTO v_triggers
+        FROM pg_trigger AS t
+        WHERE t.tgrelid = format('core.%I', v_table.name)::regclass AND NOT t.tgisinternal;
+
         EXECUTE format('ALTER TABLE core.%I RENAME TO %I', v_table.name, v_old);
         FOR v_one IN
             SELECT c.relname AS name
@@ -455,7 +460,7 @@ BEGIN
             SELECT t.tgname AS name FROM pg_trigger AS t
             WHERE t.tgrelid = format('core.%I', v_old)::regclass AND NOT t.tgisinternal
         LOOP
-            EXECUTE format('DROP TRIGGER %I ON core.%I', v_one.name, v_old); -- sql/functions puts them on the new table
+            EXECUTE format('DROP TRIGGER %I ON core.%I', v_one.name, v_old);
         END LOOP;
         IF v_table.name = 'outbox' THEN
             SELECT coalesce(s.last_value, 0) + 1 INTO v_next
@@ -490,6 +495,15 @@ BEGIN
         LOOP
             EXECUTE format('GRANT %s ON core.%I TO %s', v_one.privilege, v_table.name, v_one.grantee);
         END LOOP;
+
+        -- their functions are tessera_ledger's, and nobody else's to use
+        EXECUTE format('GRANT TRIGGER ON core.%I TO tessera_ledger', v_table.name);
+        SET LOCAL ROLE tessera_ledger;
+        FOR v_one IN SELECT t.definition FROM unnest(v_triggers) AS t (definition) LOOP
+            EXECUTE v_one.definition;
+        END LOOP;
+        SET LOCAL ROLE tessera_owner;
+        EXECUTE format('REVOKE TRIGGER ON core.%I FROM tessera_ledger', v_table.name);
 
         PERFORM core._shut_partition(v_old);
         PERFORM core._attach_partition(v_table, v_old, '-infinity', v_since);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from app.core.errors import ERRORS
 from app.main import create_app
@@ -112,3 +115,14 @@ async def test_the_page_uses_only_our_own_files(client: httpx.AsyncClient) -> No
         assert answer.content
     assert slug(await client.get(api("/docs/swagger-editor.js"))) == "NOT_FOUND"
     assert (await client.get(api("/openapi.json"))).json()["openapi"].startswith("3.1.")
+
+
+def test_a_validator_of_others_finds_nothing_wrong_with_it() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_and_it_would() -> None:
+    broken = copy.deepcopy(DOCUMENT)
+    del broken["info"]["version"]
+    with pytest.raises(OpenAPIValidationError):
+        OpenAPIV31SpecValidator(broken).validate()

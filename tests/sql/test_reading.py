@@ -69,6 +69,14 @@ async def test_balance_at_of_no_wallet(app_conn: Connection) -> None:
     )
 
 
+async def test_a_statement_without_a_limit_is_one_of_a_hundred(world: World, app_conn: Connection) -> None:
+    pay = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1)
+    await transfer_batch(app_conn, [pay] * 100)
+    for limit, count in ((None, 100), (0, 1), (-1, 1), (7, 7), (5000, 101)):
+        rows = await app_conn.fetch(STATEMENT, world.alice.wallet, None, None, None, limit, None)
+        assert len(rows) == count
+
+
 async def test_statement_pages_through_everything_once(world: World, app_conn: Connection) -> None:
     entries = await _history(world, app_conn)
     seen: list[asyncpg.Record] = []

@@ -1,7 +1,7 @@
--- _database_actor: the namespace of idempotency keys of a caller who names no user: one per database login.
+-- _database_actor: the namespace of idempotency keys of a caller who names no user: one per database login. Its body is
+-- parsed when it is made, so it needs no search_path of its own, and without one it is inlined.
 CREATE OR REPLACE FUNCTION core._database_actor() RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
 RETURN encode(substring(sha256(convert_to('database:' || session_user, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid;
 
 COMMENT ON FUNCTION core._database_actor() IS

@@ -72,13 +72,19 @@ AS $$
     WHERE t.actor_id IS NULL AND t.db_user IS NULL
     UNION ALL
     SELECT
+        'event_is_not_after_transfer', 'transfer ' || t.id::text,
+        jsonb_build_object('event_at', t.event_at, 'created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE t.event_at > t.created_at
+    UNION ALL
+    SELECT
         'key_has_transfer', 'idempotency key ' || k.key,
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k
     LEFT JOIN core.transfers AS t ON t.id = k.transfer_id
     WHERE
         k.transfer_id IS NOT NULL AND t.id IS NULL
-        AND core._uuid_time(k.transfer_id) >= (SELECT p.attached_from FROM core.partitioned AS p WHERE p.name = 'transfers')
+        AND NOT core._is_detached(k.transfer_id)
     UNION ALL
     SELECT 'transfer_in_its_month', 'transfer ' || t.id::text, jsonb_build_object('created_at', t.created_at)
     FROM core.transfers AS t

@@ -51,7 +51,7 @@ BEGIN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'status', p_wallets.statuses[v_shut])
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'wallet_status', p_wallets.statuses[v_shut])
         )::core.refusal;
     END IF;
     -- all legs of a group that the same wallet pays

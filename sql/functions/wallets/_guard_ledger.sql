@@ -1,7 +1,8 @@
 -- _guard_ledger: the ledger is written by its functions and by nobody else, not even by a superuser's slip. Partitions have
 -- a guard of their own (core._guard_partition, migration 0009): these triggers fire for the table that a statement names.
 -- Locks    nothing
--- Decides  nothing: its triggers fire only for what is refused
+-- Decides  nothing: its triggers fire only for what is refused. Their conditions are parsed for each statement, and a
+--          constant of type name is 64 numbers to read: hence ::text
 -- Writes   nothing
 -- Errors   TS901 LEDGER_IMMUTABLE
 CREATE OR REPLACE FUNCTION core._guard_ledger() RETURNS trigger
@@ -22,17 +23,17 @@ COMMENT ON FUNCTION core._guard_ledger() IS
 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
 
 CREATE OR REPLACE TRIGGER wallets_guard_writes BEFORE INSERT OR UPDATE ON core.wallets
-FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER wallets_guard_history BEFORE DELETE OR TRUNCATE ON core.wallets
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE OR REPLACE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers
-FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER transfers_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.transfers
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE OR REPLACE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries
-FOR EACH STATEMENT WHEN (current_user <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER entries_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.entries
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -40,4 +41,19 @@ CREATE OR REPLACE TRIGGER idempotency_keys_guard_history BEFORE UPDATE OR DELETE
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE OR REPLACE TRIGGER tips_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.tips
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER captures_guard_writes BEFORE INSERT ON core.captures
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER captures_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.captures
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER refunds_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.refunds
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

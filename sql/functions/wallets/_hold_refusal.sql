@@ -12,7 +12,7 @@ AS $$
             THEN ROW('TS215', 'HOLD_NOT_FOUND', jsonb_build_object('hold_id', p_id))::core.refusal
         WHEN p_hold.status <> 'open' OR p_hold.expires_at <= clock_timestamp()
             THEN ROW('TS316', 'HOLD_CLOSED', jsonb_build_object(
-                'hold_id', p_id, 'status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
+                'hold_id', p_id, 'hold_status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
                 'expires_at', p_hold.expires_at
             ))::core.refusal
         WHEN p_amount < 1

@@ -55,6 +55,7 @@ DECLARE
     v_start integer;
     v_rules core.velocity_rules;
     v_rooms bigint [];
+    v_limited core.refusal;
     v_results core.transfer_result [];
 BEGIN
     IF v_count = 0 THEN
@@ -181,6 +182,9 @@ BEGIN
                 v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
             END IF;
         ELSE
+            IF v_rooms IS NOT NULL THEN
+                v_limited := core._velocity_refusal(v_rooms, v_rules, v_from, p_requests[v_i], v_now);
+            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -202,10 +206,8 @@ BEGIN
                 v_refusals[v_i] := core._explain_refusal(
                     p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor
                 );
-                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_rooms IS NOT NULL THEN
-                    v_refusals[v_i] := coalesce(
-                        core._velocity_refusal(v_rooms, v_rules, v_slots[2 * v_i - 1], p_requests[v_i], v_now), v_refusals[v_i]
-                    );
+                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_limited.error_code IS NOT NULL THEN
+                    v_refusals[v_i] := v_limited;
                 END IF;
             END IF;
             FOR v_j IN v_start..v_i - 1 LOOP

@@ -1,77 +1,14 @@
 -- balance_at: the balance of a wallet at a moment.
 -- Locks    nothing
--- Decides  by the last entry of each month, from that of p_at back; within a month by binary search over seq (time never
---          runs backwards in a wallet), so that no index on time is needed. One month of entries is one partition
+-- Decides  nothing
 -- Writes   nothing
--- Errors   TS210 WALLET_NOT_FOUND, TS240 HISTORY_DETACHED
+-- Errors   TS210 WALLET_NOT_FOUND, TS240 HISTORY_DETACHED (core._entry_at)
 CREATE OR REPLACE FUNCTION api.balance_at(p_wallet uuid, p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_sort = off
 AS $$
-DECLARE
-    v_wallet core.wallets;
-    v_first timestamptz;
-    v_month timestamptz;
-    v_detached timestamptz;
-    v_low uuid;
-    v_high uuid;
-    v_from bigint;
-    v_to bigint;
-    v_middle bigint;
-    v_at timestamptz;
-    v_balance bigint;
 BEGIN
-    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
-    IF v_wallet.id IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
-    ELSIF p_at >= v_wallet.last_entry_at THEN
-        RETURN v_wallet.balance;
-    END IF;
-    SELECT p.since - interval '1 month', p.attached_from INTO v_first, v_detached FROM core.partitioned AS p WHERE p.name = 'entries';
-
-    v_month := greatest(date_trunc('month', p_at), v_first);
-    WHILE v_month >= v_first AND v_month >= v_detached LOOP
-        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
-        v_high := core._uuid_floor(v_month + interval '1 month');
-        SELECT e.seq, e.created_at, e.balance INTO v_to, v_at, v_balance
-        FROM core.entries AS e
-        WHERE e.wallet_id = p_wallet AND e.transfer_id >= v_low AND e.transfer_id < v_high
-        ORDER BY e.seq DESC
-        LIMIT 1;
-        IF v_at <= p_at THEN
-            RETURN v_balance;
-        ELSIF v_at IS NOT NULL THEN
-            SELECT e.seq - 1 INTO v_from
-            FROM core.entries AS e
-            WHERE e.wallet_id = p_wallet AND e.transfer_id >= v_low AND e.transfer_id < v_high
-            ORDER BY e.seq
-            LIMIT 1;
-            v_balance := NULL;
-            v_to := v_to - 1;
-            -- the last entry of this month at or before p_at is in (v_from, v_to], or there is none; 63 steps at most
-            WHILE v_from < v_to LOOP
-                v_middle := v_from + (v_to - v_from + 1) / 2;
-                SELECT e.created_at, CASE WHEN e.created_at <= p_at THEN e.balance ELSE v_balance END INTO v_at, v_balance
-                FROM core.entries AS e
-                WHERE e.wallet_id = p_wallet AND e.seq = v_middle AND e.transfer_id >= v_low AND e.transfer_id < v_high;
-                IF v_at <= p_at THEN
-                    v_from := v_middle;
-                ELSE
-                    v_to := v_middle - 1;
-                END IF;
-            END LOOP;
-            IF v_balance IS NOT NULL THEN
-                RETURN v_balance;
-            END IF;
-        END IF;
-        v_month := v_month - interval '1 month';
-    END LOOP;
-    RETURN core._balance_brought_forward(v_wallet, p_at, v_detached);
+    RETURN (core._entry_at(p_wallet, p_at)).balance;
 END;
 $$;
 

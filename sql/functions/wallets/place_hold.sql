@@ -41,12 +41,12 @@ BEGIN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     ELSIF v_refusal.error_code IS NOT NULL THEN
         PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
-    ELSIF p_amount BETWEEN 1 AND 1000000000000000 IS NOT TRUE THEN
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
         );
-    ELSIF p_expires_in > interval '0' AND p_expires_in <= interval '366 days' IS NOT TRUE THEN
+    ELSIF (p_expires_in > interval '0' AND p_expires_in <= interval '366 days') IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
             'A hold lasts more than nothing and at most 366 days.'
@@ -62,7 +62,7 @@ BEGIN
         PERFORM core._raise(
             CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallet, 'status', v_wallet.status), 'Nothing was held.'
+            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
         );
     ELSIF v_spendable < p_amount THEN
         PERFORM core._raise(

@@ -52,7 +52,7 @@ BEGIN
     v_amount := coalesce(p_amount, v_left);
     v_refusal := CASE
         WHEN v_refusal.error_code IS NOT NULL THEN v_refusal
-        WHEN p_policy IN ('refuse', 'within_balance', 'create_debt') IS NOT TRUE
+        WHEN (p_policy IN ('refuse', 'within_balance', 'create_debt')) IS NOT TRUE
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal

@@ -28,7 +28,7 @@ SET enable_bitmapscan = off
 SET enable_sort = off
 AS $$
 DECLARE
-    v_left integer := least(greatest(p_limit, 1), 1000);
+    v_left integer := least(greatest(coalesce(p_limit, 100), 1), 1000);
     v_first timestamptz;
     v_month timestamptz;
     v_oldest timestamptz;
@@ -73,4 +73,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION api.statement(uuid, timestamptz, timestamptz, bigint, integer, text) IS
-'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units. Months that are detached (docs/growth.md) are not there.';
+'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units. Months that are detached (docs/growth.md) are not there.';
