@@ -17,7 +17,7 @@ from scheduler.jobs.make_partitions import make_partitions
 from scheduler.metrics import MISPLACED_ROWS
 from scheduler.registry import JobContext
 from tests.conftest import Connect
-from tests.support.money import Tip, Transfer, World, refused, tip, transfer, transfer_batch, unguarded, written
+from tests.support.money import TRANSFER, Tip, Transfer, World, refused, tip, transfer, transfer_batch, unguarded, written
 from tests.support.postgres import LOGINS, Clone, Connection, violations
 
 MIGRATION = 9
@@ -144,8 +144,6 @@ async def test_transfers_are_in_the_partitions_of_their_months(world: World) -> 
     for table in BOOKS:
         found = await _rows(world.db, table)
         assert len(found) == MONTHS + 1
-        assert list(found) == [name.removeprefix("core.") for name in await _leaves(world.db, table) if name in (
-            f"core.{one}" for one in found)]
         assert f"{table}_default" not in found
     wrong = await world.db.fetch("""
         SELECT t.id FROM core.transfers AS t
@@ -308,7 +306,7 @@ async def test_detached_months_leave_the_books_balanced(world: World, dba_conn: 
     assert (refusal.code, refusal.slug) == ("TS240", "HISTORY_DETACHED")
 
     old = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=3, key="m0-1", actor=world.alice.id)
-    refusal = await refused(world.db, "SELECT * FROM api.transfer($1, $2, $3, $4, $5, $6, $7, $8, $9)", *old.arguments())
+    refusal = await refused(world.db, TRANSFER, *old.arguments())
     assert (refusal.code, refusal.slug) == ("TS240", "HISTORY_DETACHED")
     assert (await transfer_batch(world.db, [old]))[0]["error"] == "HISTORY_DETACHED"
     await _month(world, "later")
@@ -329,7 +327,7 @@ async def test_detached_months_leave_the_books_balanced(world: World, dba_conn: 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE core.{name} SET amount = amount + 1",
+        "UPDATE core.{name} SET amount = amount * 2",
         "UPDATE core.{name} SET balance = balance + 1",
         "DELETE FROM core.{name} WHERE seq = 1 AND wallet_id = (SELECT min(wallet_id::text)::uuid FROM core.{name})",
         "DELETE FROM core.{name}",

@@ -53,8 +53,18 @@ BEGIN
             e.seq::bigint, e.created_at, e.amount::bigint, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference,
             t.metadata
         FROM core.entries AS e
-        INNER JOIN core.transfers AS t ON t.id = e.transfer_id AND t.id >= v_low AND t.id < v_high
-        INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
+        -- LIMIT: a plain join, planned while the tables are small, may begin with the transfers; and a session keeps its plans
+        CROSS JOIN LATERAL (
+            SELECT x.kind, x.reference, x.metadata, x.from_wallet_id, x.to_wallet_id
+            FROM core.transfers AS x
+            WHERE x.id = e.transfer_id AND x.id >= v_low AND x.id < v_high
+            LIMIT 1
+        ) AS t
+        CROSS JOIN LATERAL (
+            SELECT w.id, w.owner_id FROM core.wallets AS w
+            WHERE w.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
+            LIMIT 1
+        ) AS c
         WHERE
             e.wallet_id = p_wallet
             AND e.transfer_id >= v_low AND e.transfer_id < v_high
