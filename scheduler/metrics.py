@@ -14,5 +14,5 @@ LEDGER_VIOLATIONS = Gauge(
     "tessera_ledger_violations", "Broken invariants that the last audit found. Alert when it is not 0."
 )
 MISPLACED_ROWS = Gauge(
-    "tessera_default_partitions_with_rows", "Default partitions that hold rows: api.make_partitions was not run for long."
+    "tessera_default_partitions_with_rows", "Default partitions with rows: make-partitions has not run for long."
 )

@@ -61,6 +61,7 @@ async def check_database(connection: Connection, settings: Settings) -> list[Fin
     findings.append(await _checksums(connection))
     findings.append(await _encoding(connection))
     findings.append(await _migrations(connection))
+    findings.append(await _partitions(connection))
     findings.append(await _roles(connection, settings))
     findings.append(await _clock(connection))
     findings.append(await _connections(connection, settings))
@@ -98,6 +99,25 @@ async def _migrations(connection: Connection) -> Finding:
     shown = ", ".join(" ".join(name.split()) for name in waiting[:SHOWN_PENDING])
     more = f" and {len(waiting) - SHOWN_PENDING} more" if len(waiting) > SHOWN_PENDING else ""
     return Finding("failure", "migrations", f"pending: {shown}{more}; run ./run migrate")
+
+
+async def _partitions(connection: Connection) -> Finding:
+    if not await connection.fetchval("SELECT pg_catalog.to_regprocedure('api.partitions()') IS NOT NULL"):
+        return Finding("warning", "partitions", "there are none yet; run ./run migrate")
+    row = await connection.fetchrow("""
+        SELECT min(p.to_at) FILTER (WHERE p.last) AS made_to,
+            min(p.to_at) FILTER (WHERE p.last) < now() + interval '1 month' AS late,
+            string_agg(p.table_name, ', ' ORDER BY p.table_name) FILTER (WHERE p.misplaced) AS misplaced
+        FROM (
+            SELECT a.table_name, a.misplaced, a.to_at, a.to_at = max(a.to_at) OVER (PARTITION BY a.table_name) AS last
+            FROM api.partitions() AS a
+        ) AS p""")
+    assert row is not None
+    remedy = "SELECT api.make_partitions(), and see that the scheduler runs (docs/growth.md)"
+    if row["misplaced"]:
+        return Finding("warning", "partitions", f"rows of {row['misplaced']} are in the default partition: {remedy}")
+    made = f"made up to {row['made_to']:%Y-%m}"
+    return Finding("warning", "partitions", f"{made}: {remedy}") if row["late"] else Finding("ok", "partitions", made)
 
 
 async def _roles(connection: Connection, settings: Settings) -> Finding:

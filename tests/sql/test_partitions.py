@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,18 @@ from scheduler.jobs.make_partitions import make_partitions
 from scheduler.metrics import MISPLACED_ROWS
 from scheduler.registry import JobContext
 from tests.conftest import Connect
-from tests.support.money import TRANSFER, Tip, Transfer, World, refused, tip, transfer, transfer_batch, unguarded, written
+from tests.support.money import (
+    TRANSFER,
+    Tip,
+    Transfer,
+    World,
+    refused,
+    tip,
+    transfer,
+    transfer_batch,
+    unguarded,
+    written,
+)
 from tests.support.postgres import LOGINS, Clone, Connection, violations
 
 MIGRATION = 9
@@ -72,8 +83,12 @@ async def _later(db: Connection, months: int) -> datetime:
 async def _month(world: World, name: str) -> None:
     """A transfer of each kind, with keys."""
     alice, bob, creator = world.alice, world.bob, world.creator
-    await transfer(world.db, Transfer(source=alice.wallet, target=bob.wallet, amount=3, key=f"{name}-1", actor=alice.id))
-    batch = [Transfer(source=bob.wallet, target=alice.wallet, amount=n, key=f"{name}-{n}", actor=bob.id) for n in (1, 2)]
+    await transfer(
+        world.db, Transfer(source=alice.wallet, target=bob.wallet, amount=3, key=f"{name}-1", actor=alice.id)
+    )
+    batch = [
+        Transfer(source=bob.wallet, target=alice.wallet, amount=n, key=f"{name}-{n}", actor=bob.id) for n in (1, 2)
+    ]
     assert all(row["error_code"] is None for row in await transfer_batch(world.db, batch))
     await tip(world.db, Tip(sender=alice.id, creator=creator.id, amount=1, key=f"{name}-tip"))
 
@@ -130,9 +145,9 @@ async def test_all_that_was_there_is_there_afterwards(empty_database: Clone, tmp
     assert await written(db) == old
     assert await db.fetch(grants, list(TABLES)) == granted
     assert await violations(db) == []
-    wallet = old_wallet = UUID("00000000-0000-7000-9000-000000000001")
+    wallet = UUID("00000000-0000-7000-9000-000000000001")
     assert await _statement(db, wallet, None, None, None, 10, None) == [(2, 7, 0), (1, -7, -7)]
-    assert await db.fetchval("SELECT api.balance_at($1, '2025-01-02 12:00+00')", old_wallet) == -7
+    assert await db.fetchval("SELECT api.balance_at($1, '2025-01-02 12:00+00')", wallet) == -7
     assert await db.fetchval("SELECT count(*) FROM api.tips") == 2
     await db.execute("INSERT INTO core.outbox (type, channels, payload) VALUES ('new', '{}', '{}')")
     assert await db.fetchval("SELECT array_agg(id ORDER BY id) FROM core.outbox") == [1, 2, 3, 4, 5, 6]
@@ -164,7 +179,7 @@ async def test_a_statement_goes_through_the_months(world: World) -> None:
             pages += page
             before = page[-1][0]
         assert pages == expected
-    tips = [row for row in await world.db.fetch("SELECT * FROM api.statement($1, p_kind => 'tip')", wallet)]
+    tips = await world.db.fetch("SELECT * FROM api.statement($1, p_kind => 'tip')", wallet)
     assert len(tips) == MONTHS + 1
     times = sorted({row["created_at"] for row in entries})
     for start, end in ((times[0], times[-1]), (times[2], times[5]), (times[3], times[3]), (None, times[4])):
@@ -189,8 +204,7 @@ async def test_balance_at_every_moment(world: World) -> None:
         entries = (await _entries(world.db, wallet))[::-1]
         first = entries[0]["created_at"]
         assert await world.db.fetchval(at, wallet, first - timedelta(microseconds=1)) == 0
-        for row, after in pairwise([*entries, None]):
-            assert row is not None
+        for row, after in zip_longest(entries, entries[1:]):
             if after is None or after["created_at"] > row["created_at"]:
                 assert await world.db.fetchval(at, wallet, row["created_at"]) == row["balance"]
             if after is not None and after["created_at"] > row["created_at"]:
@@ -206,11 +220,13 @@ async def test_keys_of_every_month_are_remembered(world: World) -> None:
     before = await written(world.db)
     first = await world.db.fetchrow("SELECT * FROM api.entries WHERE wallet_id = $1 AND seq = 2", world.alice.wallet)
     assert first is not None
-    request = Transfer(
-        source=world.alice.wallet, target=world.bob.wallet, amount=3, key="m0-1", actor=world.alice.id
-    )
+    request = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=3, key="m0-1", actor=world.alice.id)
     again = await transfer(world.db, request)
-    assert (again["replayed"], again["transfer_id"], again["from_balance"]) == (True, first["transfer_id"], first["balance"])
+    assert (again["replayed"], again["transfer_id"], again["from_balance"]) == (
+        True,
+        first["transfer_id"],
+        first["balance"],
+    )
     for number in range(MONTHS + 1):
         await _month(world, f"m{number}")
     assert await written(world.db) == before
@@ -333,9 +349,7 @@ async def test_detached_months_leave_the_books_balanced(world: World, dba_conn: 
         "DELETE FROM core.{name}",
     ],
 )
-async def test_what_was_changed_meanwhile_does_not_come_back(
-    world: World, dba_conn: Connection, change: str
-) -> None:
+async def test_what_was_changed_meanwhile_does_not_come_back(world: World, dba_conn: Connection, change: str) -> None:
     await _months(world)
     await _may_go(world.db)
     names = await dba_conn.fetchval("SELECT api.detach_month('books')")

@@ -20,7 +20,17 @@ from tests.support.money import BATCH, TIPS, TRANSFER, Tip, Transfer, person, se
 from tests.support.postgres import Connection
 
 TABLES = (
-    "wallets", "transfers", "entries", "idempotency_keys", "tips", "users", "holds", "captures", "refunds", "outbox", "audit_log"
+    "wallets",
+    "transfers",
+    "entries",
+    "idempotency_keys",
+    "tips",
+    "users",
+    "holds",
+    "captures",
+    "refunds",
+    "outbox",
+    "audit_log",
 )
 STATEMENT = "SELECT count(*) FROM api.statement($1, NULL, NULL, $2, $3, NULL)"
 BALANCE_AT = "SELECT api.balance_at($1, $2)"

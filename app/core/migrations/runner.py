@@ -103,7 +103,9 @@ async def migrate(
             await runner.apply_migration(migration)
         applied = await read_applied(conn)
         assert applied is not None
-        return await runner.apply_functions(todo, sources, applied)
+        report = await runner.apply_functions(todo, sources, applied)
+        await runner.make_partitions()
+        return report
 
 
 def _compare(sources: Sources, applied: Applied | None) -> Pending:
@@ -195,6 +197,20 @@ class _Runner:
         return msgspec.structs.replace(
             report, functions=tuple(file.path for file in changed), dropped=tuple(sorted(dropped))
         )
+
+    async def make_partitions(self) -> None:
+        """Partitions of the coming months. The scheduler does it daily, so a lock that cannot be had is no failure."""
+        if not await self._conn.fetchval(
+            "SELECT pg_catalog.to_regprocedure('api.make_partitions(interval)') IS NOT NULL"
+        ):
+            return
+
+        async def work() -> None:
+            await self._act_as("ledger")
+            await self._conn.execute("SELECT api.make_partitions()")
+
+        with contextlib.suppress(MigrationBusyError):
+            await self._transaction(work, "partitions", None)
 
     async def _apply_function(self, file: FunctionFile, before: Catalogue, applied: Applied) -> None:
         try:

@@ -1,7 +1,8 @@
 -- _entry_at: the last entry of a wallet at a moment: its seq, and the balance after it; 0 and 0 before the first.
 -- Locks    nothing
--- Decides  by the last entry of each month, from that of p_at back; within a month by binary search over seq (time never
---          runs backwards in a wallet), so that no index on time is needed. One month of entries is one partition
+-- Decides  in the month of p_at by binary search over seq (time never runs backwards in a wallet), so that no index on time
+--          is needed; where there is none at or before p_at, by the last entry of the months before: one, two, four… One
+--          month of entries is one partition, and a step names its bounds, so PostgreSQL opens no other
 -- Writes   nothing
 -- Errors   TS210 WALLET_NOT_FOUND, TS240 HISTORY_DETACHED
 CREATE OR REPLACE FUNCTION core._entry_at(p_wallet uuid, p_at timestamptz, OUT seq bigint, OUT balance bigint)
@@ -17,6 +18,7 @@ DECLARE
     v_wallet core.wallets;
     v_first timestamptz;
     v_month timestamptz;
+    v_months integer := 1;
     v_detached timestamptz;
     v_low uuid;
     v_high uuid;
@@ -38,8 +40,9 @@ BEGIN
 
     v_month := greatest(date_trunc('month', p_at), v_first);
     WHILE v_month >= v_first AND v_month >= v_detached LOOP
-        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
         v_high := core._uuid_floor(v_month + interval '1 month');
+        v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_first, v_detached);
+        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
         SELECT e.seq, e.created_at, e.balance INTO seq, v_at, balance
         FROM core.entries AS e
         WHERE e.wallet_id = p_wallet AND e.transfer_id >= v_low AND e.transfer_id < v_high
@@ -74,6 +77,7 @@ BEGIN
             END IF;
         END IF;
         v_month := v_month - interval '1 month';
+        v_months := 2 * v_months;
     END LOOP;
     SELECT b.seq, b.balance, b.last_entry_at INTO seq, balance, v_at
     FROM core.brought_forward AS b

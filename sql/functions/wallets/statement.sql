@@ -1,7 +1,8 @@
 -- statement: the entries of a wallet, newest first.
 -- Locks    nothing
--- Decides  goes through the partitions from the newest month that counts to the oldest, until it has enough: in a wallet
---          months follow each other as entries do, and one month of entries and transfers is one partition of each
+-- Decides  goes through the partitions from the newest month that counts to the oldest, until it has enough: first one month,
+--          then two, four… In a wallet months follow each other as entries do, and one month of entries and of transfers is
+--          one partition of each. A step names its bounds, so PostgreSQL opens no other partitions
 -- Writes   nothing
 -- Errors   none
 CREATE OR REPLACE FUNCTION api.statement(
@@ -32,21 +33,30 @@ DECLARE
     v_first timestamptz;
     v_month timestamptz;
     v_oldest timestamptz;
+    v_version bigint;
+    v_months integer := 1;
     v_low uuid;
     v_high uuid;
     v_rows bigint;
 BEGIN
     -- v_first: the month up to which, with all before it, there is one partition
-    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to))
-    INTO v_first, v_month
+    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to)), w.version
+    INTO v_first, v_month, v_version
     FROM core.wallets AS w
     INNER JOIN core.partitioned AS p ON p.name = 'entries'
     WHERE w.id = p_wallet;
-    v_month := CASE WHEN v_month IS NOT NULL THEN greatest(v_month, v_first) END;
+    IF p_before_seq <= v_version AND v_month > v_first THEN
+        -- where it is, a look into each index tells; there is no need to pass through what is newer
+        SELECT least(v_month, date_trunc('month', e.created_at)) INTO v_month
+        FROM core.entries AS e
+        WHERE e.wallet_id = p_wallet AND e.seq = p_before_seq;
+    END IF;
+    v_month := CASE WHEN v_version IS NOT NULL THEN greatest(v_month, v_first) END;
     v_oldest := greatest(date_trunc('month', p_from), v_first);
     v_high := core._uuid_floor(v_month + interval '1 month');
 
     WHILE v_left > 0 AND v_month >= v_oldest LOOP
+        v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_oldest);
         v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
         RETURN QUERY
         SELECT
@@ -78,6 +88,7 @@ BEGIN
         v_left := v_left - v_rows;
         v_high := v_low;
         v_month := v_month - interval '1 month';
+        v_months := 2 * v_months;
     END LOOP;
 END;
 $$;
