@@ -415,6 +415,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     UNION ALL
     SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
     UNION ALL
+    SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
+    UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
 
@@ -869,7 +871,7 @@ $$;
 
 ALTER FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused with TS801; a velocity limit is simply gone.';
+COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused (CONFIGURATION_ERROR); a velocity limit is simply gone.';
 
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -917,7 +919,7 @@ $$;
 
 ALTER FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused with TS310; releases go on. Frozen as it is already: nothing changes.';
+COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused (WALLET_FROZEN); releases go on. Frozen as it is already: nothing changes.';
 
 CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1284,6 +1286,13 @@ BEGIN
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
         ) || jsonb_build_object('refund_of', p_transfer)
+    );
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'transfer.refunded', p_transfer,
+        jsonb_build_object(
+            'transfer_id', v_result.transfer_id, 'amount', v_amount, 'owed', v_owed, 'policy', p_policy, 'reason', p_reason
+        )
     );
     RETURN v_receipt;
 END;
@@ -1707,6 +1716,7 @@ DECLARE
     v_before uuid;
 BEGIN
     PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
     SELECT n.id INTO v_missing
     FROM (VALUES (1, p_user), (2, p_referrer)) AS n (ord, id)
     WHERE NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = n.id)
@@ -1992,6 +2002,48 @@ $$;
 ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
+
+CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'adjustment_has_its_transfer', 'adjustment ' || a.id::text,
+        jsonb_build_object('transfer_id', a.transfer_id, 'amount', a.amount, 'transfer_amount', t.amount)
+    FROM core.adjustments AS a
+    LEFT JOIN core.transfers AS t ON t.id = a.transfer_id
+    WHERE
+        a.status = 'approved' AND (
+            t.amount::bigint IS DISTINCT FROM a.amount OR t.from_wallet_id IS DISTINCT FROM a.from_wallet_id
+            OR t.to_wallet_id IS DISTINCT FROM a.to_wallet_id OR t.kind IS DISTINCT FROM 'adjustment'
+        )
+    UNION ALL
+    SELECT
+        'adjustment_took_two_people', 'adjustment ' || a.id::text,
+        jsonb_build_object('requested_by', a.requested_by, 'decided_by', a.decided_by)
+    FROM core.adjustments AS a
+    WHERE
+        a.status = 'approved'
+        AND coalesce(a.requested_by::text, a.requested_db_user) = coalesce(a.decided_by::text, a.decided_db_user)
+    UNION ALL
+    SELECT 'referral_is_no_circle', 'user ' || c.id::text, jsonb_build_object('referred_by_id', c.referred_by_id)
+    FROM (
+        WITH RECURSIVE line AS (
+            SELECT u.id, u.referred_by_id, u.referred_by_id AS above
+            FROM core.users AS u
+            WHERE u.referred_by_id IS NOT NULL
+            UNION
+            SELECT l.id, l.referred_by_id, u.referred_by_id
+            FROM line AS l
+            INNER JOIN core.users AS u ON u.id = l.above
+            WHERE u.referred_by_id IS NOT NULL AND l.above <> l.id
+        )
+        SELECT l.id, l.referred_by_id FROM line AS l WHERE l.above = l.id
+    ) AS c
+$$;
+
+ALTER FUNCTION core._audit_adjustments() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_adjustments() IS 'Broken invariants of adjustments and referrals, as api.audit_ledger() returns them.';
 
 CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -3551,8 +3603,8 @@ CREATE TABLE core.audit_log (
     action text NOT NULL,
     subject_id uuid,
     details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    request_id text,
-    address text,
+    request_id text DEFAULT NULLIF(current_setting('tessera.request_id'::text, true), ''::text),
+    address text DEFAULT NULLIF(current_setting('tessera.address'::text, true), ''::text),
     CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
     CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
     CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
@@ -4279,6 +4331,7 @@ GRANT SELECT ON TABLE api.adjustments TO tessera_app;
 GRANT SELECT ON TABLE api.adjustments TO tessera_scheduler;
 GRANT SELECT ON TABLE api.adjustments TO tessera_dba;
 GRANT SELECT ON TABLE api.adjustments TO tessera_readonly;
+GRANT SELECT ON TABLE api.adjustments TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
@@ -4337,6 +4390,7 @@ GRANT SELECT ON TABLE api.wallets TO tessera_app;
 GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
 GRANT SELECT ON TABLE api.wallets TO tessera_dba;
 GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
+GRANT SELECT ON TABLE api.wallets TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
@@ -4366,6 +4420,7 @@ GRANT SELECT ON TABLE api.rates TO tessera_app;
 GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
 GRANT SELECT ON TABLE api.rates TO tessera_dba;
 GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+GRANT SELECT ON TABLE api.rates TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_app;
@@ -4492,6 +4547,8 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION core._audit_adjustments() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
@@ -4599,6 +4656,7 @@ GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
 GRANT SELECT ON TABLE api.audit_log TO tessera_app;
 GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;
 GRANT SELECT ON TABLE api.audit_log TO tessera_dba;
+GRANT SELECT ON TABLE api.audit_log TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.entries FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;

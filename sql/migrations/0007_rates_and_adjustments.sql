@@ -120,6 +120,11 @@ COMMENT ON VIEW api.adjustments IS 'Adjustments: who asked, who decided, what be
 
 -- Audit log
 
+-- Where it came from: the API says so for the transaction.
+ALTER TABLE core.audit_log
+ALTER COLUMN request_id SET DEFAULT nullif(current_setting('tessera.request_id', true), ''),
+ALTER COLUMN address SET DEFAULT nullif(current_setting('tessera.address', true), '');
+
 CREATE VIEW api.audit_log AS
 SELECT
     l.id AS audit_id,

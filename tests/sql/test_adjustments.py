@@ -142,11 +142,12 @@ async def test_a_request_that_cannot_be(world: World, app_conn: Connection, name
 
 
 async def test_more_requests_that_cannot_be(world: World, app_conn: Connection) -> None:
-    for changes, slug in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"target": world.alice.wallet}, "SELF_TRANSFER"),
         ({"target": world.bob_eur}, "ASSET_MISMATCH"),
         ({"actor": world.suspended.id}, "USER_SUSPENDED"),
-    ):
+    ]
+    for changes, slug in cases:
         assert (await refused(app_conn, REQUEST, *_request(world, **changes))).slug == slug
     for query, arguments in ((APPROVE, (NOBODY, world.bob.id)), (REJECT, (NOBODY, "r", world.bob.id))):
         assert (await refused(app_conn, query, *arguments)).slug == "ADJUSTMENT_NOT_FOUND"
@@ -175,7 +176,7 @@ async def test_two_approvals_at_once_have_one_winner(world: World, connect: Conn
 
     for n in range(200):
         there: dict[str, Any] = {"source": world.bob.wallet, "target": world.alice.wallet} if n % 2 else {}
-        asked = await _asked(world.db, _request(world, 100, **there))
+        asked = await _asked(world.db, _request(world, **{"amount": 100, **there}))
         actors = (world.bob.id, world.creator.id)
         outcomes = await asyncio.gather(*(attempt(*pair) for pair in zip(sessions, [asked] * 2, actors, strict=True)))
         assert sorted(outcomes) == ["ADJUSTMENT_CLOSED", "done"]
