@@ -113,7 +113,9 @@ def _batch(work: Work, rng: random.Random) -> list[tuple[object, ...]]:
         if work.tips:
             made.append((user(payer), user(payee), 1, key, None, None, None))
         else:
-            made.append((wallet(payer), wallet(payee), None, 1, "TOKEN", "transfer", key, None, user(payer), None))
+            made.append(
+                (wallet(payer), wallet(payee), None, 1, "TOKEN", "transfer", key, None, user(payer), None, None)
+            )
     return made
 
 

@@ -138,7 +138,7 @@ async def fund(connection: Connection, users: int, creators: int, balance: int) 
             """
             SELECT count(*) FROM api.transfer_batch(ARRAY(
                 SELECT ROW(i.id, ('00000000-0000-7000-8000-' || (100000000000 + g)::text)::uuid, NULL, $3::bigint,
-                           'TOKEN', 'grant', NULL, NULL, NULL, NULL)::api.transfer_request
+                           'TOKEN', 'grant', NULL, NULL, NULL, NULL, NULL)::api.transfer_request
                 FROM generate_series($1::integer, least($1 + 999, $2::integer)) AS g,
                      (SELECT w.id FROM core.wallets AS w WHERE w.purpose = 'issuance' AND w.shard = 0) AS i
             )) AS t WHERE t.error_code IS NOT NULL

@@ -12,6 +12,87 @@ ALTER SCHEMA core OWNER TO tessera_owner;
 
 COMMENT ON SCHEMA core IS 'Tessera''s tables and internal functions (core._name). Nobody writes money here: go through schema api.';
 
+CREATE TYPE api.hold_receipt AS (
+	hold_id uuid,
+	wallet_id uuid,
+	status text,
+	amount bigint,
+	captured bigint,
+	remaining bigint,
+	balance bigint,
+	spendable bigint,
+	transfer_id uuid,
+	expires_at timestamp with time zone,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.hold_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.hold_receipt IS 'A hold after it was placed, captured or released; balance and spendable of its wallet, without overdraft when it was placed; transfer_id of a capture. replayed: the key had done this before, and this is what was answered.';
+
+CREATE TYPE api.journal_entry AS (
+	leg integer,
+	transfer_id uuid,
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.journal_entry OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.journal_entry IS 'A leg of api.post_journal as it was posted: its transfer and both balances after it. replayed: the key had posted it before.';
+
+CREATE TYPE api.journal_leg AS (
+	from_wallet_id uuid,
+	to_wallet_id uuid,
+	amount bigint,
+	asset text,
+	kind text,
+	reference text
+);
+
+ALTER TYPE api.journal_leg OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
+
+CREATE TYPE api.referral_receipt AS (
+	transfer_id uuid,
+	amount bigint,
+	new_balance bigint,
+	referrer_id uuid,
+	match_transfer_id uuid,
+	match_amount bigint,
+	match_skipped text,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.referral_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.referral_receipt IS 'A reward and the referrer''s match. match_skipped says why there is none: no_referrer, referrer_suspended, wallet_not_open, rounds_to_zero. replayed: the key had done this before, and this is what was answered.';
+
+CREATE TYPE api.refund_receipt AS (
+	transfer_id uuid,
+	original_id uuid,
+	amount bigint,
+	owed bigint,
+	refundable bigint,
+	from_balance bigint,
+	to_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.refund_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.refund_receipt IS 'A refund: its transfer, what it gave back, how much of that became debt (owed), what is left to refund, and both balances after it. replayed: the key had made it before.';
+
 CREATE TYPE api.tip_outcome AS (
 	ord integer,
 	tip_id uuid,
@@ -86,7 +167,8 @@ CREATE TYPE api.transfer_request AS (
 	idempotency_key text,
 	reference text,
 	actor_id uuid,
-	metadata jsonb
+	metadata jsonb,
+	event_at timestamp with time zone
 );
 
 ALTER TYPE api.transfer_request OWNER TO tessera_owner;
@@ -117,7 +199,8 @@ CREATE TYPE core.locked_wallets AS (
 	versions bigint[],
 	assets text[],
 	statuses text[],
-	last_entry_at timestamp with time zone
+	last_entry_at timestamp with time zone,
+	held bigint
 );
 
 ALTER TYPE core.locked_wallets OWNER TO tessera_owner;
@@ -155,7 +238,8 @@ CREATE TYPE core.transfer_request AS (
 	idempotency_key text,
 	request_hash bytea,
 	link integer,
-	metadata jsonb
+	metadata jsonb,
+	event_at timestamp with time zone
 );
 
 ALTER TYPE core.transfer_request OWNER TO tessera_owner;
@@ -179,15 +263,145 @@ ALTER TYPE core.transfer_result OWNER TO tessera_owner;
 
 COMMENT ON TYPE core.transfer_result IS 'What became of one request: a transfer (new, or the one its key stands for), or an error and nothing written.';
 
+CREATE TYPE core.velocity_rules AS (
+	rules text[],
+	scopes text[],
+	assets text[],
+	seconds integer[],
+	counted boolean[],
+	maxima bigint[]
+);
+
+ALTER TYPE core.velocity_rules OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.velocity_rules IS 'The velocity limits in force, column by column: the rule''s key, kind (NULL: all together), asset (NULL: each), window, whether it limits the count or the amount, and how much. All NULL: none.';
+
 CREATE DOMAIN core.wallet_purpose AS text
 	CONSTRAINT wallet_purpose_check CHECK ((VALUE ~ '^[a-z][a-z0-9_]{1,31}$'::text));
 
 ALTER DOMAIN core.wallet_purpose OWNER TO tessera_owner;
 
 CREATE DOMAIN core.wallet_status AS text
-	CONSTRAINT wallet_status_check CHECK ((VALUE = ANY (ARRAY['active'::text, 'frozen'::text, 'closed'::text])));
+	CONSTRAINT wallet_status_check CHECK ((VALUE = ANY (ARRAY['active'::text, 'debits_frozen'::text, 'frozen'::text, 'closed'::text])));
 
 ALTER DOMAIN core.wallet_status OWNER TO tessera_owner;
+
+CREATE FUNCTION core.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+
+CREATE TABLE core.adjustments (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    from_wallet_id uuid NOT NULL,
+    to_wallet_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    asset text NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    requested_by uuid,
+    requested_db_user text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    decided_by uuid,
+    decided_db_user text,
+    decided_at timestamp with time zone,
+    decision_reason text,
+    transfer_id uuid,
+    CONSTRAINT adjustments_amount_check CHECK ((amount > 0)),
+    CONSTRAINT adjustments_approved_has_transfer CHECK (((status = 'approved'::text) = (transfer_id IS NOT NULL))),
+    CONSTRAINT adjustments_decided CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
+    CONSTRAINT adjustments_reason_check CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 255))),
+    CONSTRAINT adjustments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text]))),
+    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (COALESCE((requested_by)::text, requested_db_user) <> COALESCE((decided_by)::text, decided_db_user))))
+);
+
+ALTER TABLE core.adjustments OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.adjustments IS 'Movements by hand: one person asks, another approves.';
+
+COMMENT ON COLUMN core.adjustments.status IS 'pending, approved, rejected. A pending one past expires_at is expired: it can no longer be approved.';
+
+CREATE VIEW api.adjustments AS
+ SELECT id AS adjustment_id,
+    from_wallet_id,
+    to_wallet_id,
+    amount,
+    asset,
+    reason,
+        CASE
+            WHEN ((status = 'pending'::text) AND (expires_at <= now())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    requested_by,
+    requested_db_user,
+    created_at,
+    expires_at,
+    decided_by,
+    decided_db_user,
+    decided_at,
+    decision_reason,
+    transfer_id
+   FROM core.adjustments a;
+
+ALTER VIEW api.adjustments OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.adjustments IS 'Adjustments: who asked, who decided, what became of it (pending, approved, rejected, expired).';
+
+CREATE FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_adjustment core.adjustments;
+    v_result core.transfer_result;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    v_adjustment := core._open_adjustment(p_adjustment);
+    IF coalesce(v_adjustment.requested_by::text, v_adjustment.requested_db_user) = coalesce(p_actor::text, session_user) THEN
+        PERFORM core._raise(
+            'TS503', 'SAME_PERSON', jsonb_build_object('adjustment_id', p_adjustment), 'Somebody else has to approve it.'
+        );
+    END IF;
+    -- the request's own reason goes to the books; who approved it is in the adjustment and the audit log
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_adjustment.from_wallet_id, v_adjustment.to_wallet_id, v_adjustment.amount, v_adjustment.asset, 'adjustment',
+            v_adjustment.reason, p_actor, NULL, NULL, NULL, jsonb_build_object('adjustment_id', p_adjustment), NULL
+        )::core.transfer_request]
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved; it can be approved later.');
+    END IF;
+    UPDATE core.adjustments AS a
+    SET
+        status = 'approved', decided_by = p_actor, decided_db_user = session_user, decided_at = v_result.created_at,
+        transfer_id = v_result.transfer_id
+    WHERE a.id = p_adjustment;
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_adjustment.from_wallet_id, v_adjustment.to_wallet_id, v_adjustment.amount,
+            v_adjustment.asset, 'adjustment', v_adjustment.reason, v_result.created_at
+        )
+    );
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'adjustment.approved', p_adjustment, jsonb_build_object('transfer_id', v_result.transfer_id));
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
+END;
+$$;
+
+ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it (the user, or without one the database login) is refused: TS503. One that was decided before or has expired is TS322, so repeating it moves nothing.';
 
 CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -196,6 +410,12 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT w.rule, w.subject, w.detail FROM core._audit_wallets() AS w
     UNION ALL
     SELECT e.rule, e.subject, e.detail FROM core._audit_entries() AS e
+    UNION ALL
+    SELECT h.rule, h.subject, h.detail FROM core._audit_holds() AS h
+    UNION ALL
+    SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
+    UNION ALL
+    SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
     UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
@@ -211,32 +431,495 @@ CREATE FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) RET
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
-    v_low bigint := 0;
-    v_high bigint;
-    v_middle bigint;
-    v_at timestamptz;
+    v_seq CONSTANT bigint := core._seq_at(p_wallet, p_at);
 BEGIN
-    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
-    IF v_high IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
-    END IF;
-    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
-    WHILE v_low < v_high LOOP
-        v_middle := v_low + (v_high - v_low + 1) / 2;
-        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
-        IF v_at <= p_at THEN
-            v_low := v_middle;
-        ELSE
-            v_high := v_middle - 1;
-        END IF;
-    END LOOP;
-    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_low), 0);
+    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_seq), 0);
 END;
 $$;
 
 ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+
+CREATE FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT CASE
+        WHEN p_seq = 0 THEN (SELECT 0::bigint FROM core.wallets AS w WHERE w.id = p_wallet)
+        ELSE (SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = p_seq)
+    END
+$$;
+
+ALTER FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry.';
+
+CREATE FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint DEFAULT NULL::bigint, p_close boolean DEFAULT false, p_key text DEFAULT NULL::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('capture'::text, p_hold, p_to, p_amount, p_close, p_reference, p_metadata))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    -- which wallet a hold is in never changes, so it may be read before the lock; the rest is read after it
+    v_wallet_id CONSTANT uuid := (SELECT h.wallet_id FROM core.holds AS h WHERE h.id = p_hold);
+    v_hold core.holds;
+    v_refusal core.refusal := core._check_transfer('hold', p_reference, p_metadata, p_key, p_actor, v_status);
+    v_stored jsonb;
+    v_left bigint;
+    v_amount bigint;
+    v_returned bigint;
+    v_result core.transfer_result;
+    v_wallet core.wallets;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id, p_to]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_left := v_hold.amount - v_hold.captured - v_hold.released;
+    v_amount := coalesce(p_amount, v_left);
+    IF v_refusal.error_code IS NULL THEN
+        v_refusal := core._hold_refusal(v_hold, p_hold, v_amount, v_left);
+    END IF;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was captured.');
+    END IF;
+    v_returned := CASE WHEN p_close IS TRUE THEN v_left - v_amount ELSE 0 END;
+
+    UPDATE core.holds AS h
+    SET
+        captured = h.captured + v_amount,
+        released = h.released + v_returned,
+        status = CASE WHEN v_amount + v_returned = v_left THEN 'captured' ELSE h.status END,
+        closed_at = CASE WHEN v_amount + v_returned = v_left THEN clock_timestamp() END
+    WHERE h.id = p_hold;
+    -- what is captured is free for the transfer below, and for nobody else: the wallet is locked
+    UPDATE core.wallets AS w
+    SET
+        held = w.held - v_amount - v_returned,
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - v_amount - v_returned - w.balance) ELSE 0 END
+    WHERE w.id = v_wallet_id;
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_wallet_id, p_to, v_amount, v_hold.asset, v_hold.kind, coalesce(p_reference, v_hold.reference), p_actor, NULL,
+            NULL, NULL, p_metadata, NULL
+        )::core.transfer_request],
+        NULL, false, true
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was captured.');
+    END IF;
+    INSERT INTO core.captures (hold_id, transfer_id, amount) VALUES (p_hold, v_result.transfer_id, v_amount);
+
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = v_wallet_id;
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_receipt := core._hold_receipt(v_hold, v_wallet, v_result.transfer_id);
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_wallet_id, p_to, v_amount, v_hold.asset, v_hold.kind,
+            coalesce(p_reference, v_hold.reference), v_result.created_at
+        )
+    ), (
+        'hold.captured', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'transfer_id', v_result.transfer_id, 'amount', v_amount,
+            'released', v_returned, 'status', v_hold.status, 'asset', v_hold.asset, 'kind', v_hold.kind
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Pays p_amount (minor units; NULL: all that is left) of hold p_hold to wallet p_to. What is left stays held, for further captures, unless p_close gives it back. A hold that has expired or is closed is TS316. The transfer has the hold''s kind and, unless p_reference says otherwise, its reference. p_key makes it safe to repeat.';
+
+CREATE TABLE core.assets (
+    code text NOT NULL,
+    scale smallint NOT NULL,
+    name text NOT NULL,
+    opens_with_user boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z][A-Z0-9_]{1,15}$'::text)),
+    CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 18)))
+);
+
+ALTER TABLE core.assets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole number of the asset''s minor unit: 10^-scale of the asset.';
+
+COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
+
+COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
+
+CREATE TABLE core.wallets (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    owner_id uuid,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    minimum bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    lifetime_earned bigint DEFAULT 0 NOT NULL,
+    lifetime_spent bigint DEFAULT 0 NOT NULL,
+    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    shard smallint DEFAULT 0 NOT NULL,
+    asset text NOT NULL,
+    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
+    status core.wallet_status DEFAULT 'active'::text NOT NULL,
+    debt bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT wallets_floor CHECK (((held >= 0) AND (debt >= 0) AND ((balance - held) >= (minimum - debt)))),
+    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.wallets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
+
+COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
+
+COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
+
+COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
+
+COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
+
+COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
+
+COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
+
+COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
+
+COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
+
+COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
+
+COMMENT ON COLUMN core.wallets.status IS 'active; debits_frozen (takes money, gives none), frozen (neither), closed (neither, for good).';
+
+COMMENT ON COLUMN core.wallets.debt IS 'What a refund took beyond the wallet''s floor: minimum + held - balance while that is above 0. Every credit pays it off first; until then nothing can be spent.';
+
+CREATE VIEW api.wallets AS
+ SELECT w.id AS wallet_id,
+    w.owner_id,
+    (w.purpose)::text AS purpose,
+    w.shard,
+    w.asset,
+    a.scale,
+    w.balance,
+    w.held,
+    w.minimum,
+    ((w.balance - w.held) - w.minimum) AS spendable,
+    w.lifetime_earned,
+    w.lifetime_spent,
+    w.version,
+    (w.status)::text AS status,
+    w.created_at,
+    w.debt
+   FROM (core.wallets w
+     JOIN core.assets a ON ((a.code = w.asset)));
+
+ALTER VIEW api.wallets OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum, below zero while the wallet is in debt; held may count holds that have expired and are about to be released.';
+
+CREATE FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._set_wallet(p_wallet, 'wallet.closed', 'closed', NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Closes wallet p_wallet for good; it must have nothing in it, held, or owed (TS323). Closed already: nothing changes.';
+
+CREATE FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean DEFAULT false, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_field text := CASE
+        WHEN p_code ~ '^[A-Z][A-Z0-9_]{1,15}$' IS NOT TRUE THEN 'code'
+        WHEN (p_scale BETWEEN 0 AND 18) IS NOT TRUE THEN 'scale'
+        WHEN (octet_length(p_name) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
+    END;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.assets (code, scale, name, opens_with_user)
+    VALUES (p_code, p_scale, p_name, coalesce(p_opens_with_user, false))
+    ON CONFLICT (code) DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM core._raise('TS324', 'ASSET_EXISTS', jsonb_build_object('asset', p_code), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.wallets (purpose, asset, shard, minimum)
+    SELECT s.purpose, p_code, g.shard, s.minimum
+    FROM (VALUES
+        ('issuance', 4, -9000000000000000000), ('revenue', 8, 0), ('rewards', 8, -9000000000000000000), ('payout_clearing', 1, 0)
+    ) AS s (purpose, shards, minimum)
+    CROSS JOIN LATERAL generate_series(0, s.shards - 1) AS g (shard);
+    INSERT INTO core.audit_log (actor_id, action, details)
+    VALUES (p_actor, 'asset.created', jsonb_build_object('asset', p_code, 'scale', p_scale, 'name', p_name));
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.asset = p_code ORDER BY w.purpose, w.shard;
+END;
+$_$;
+
+ALTER FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) IS 'Makes the asset p_code (an amount is a whole number of 10^-p_scale of it; money: 4) and its system wallets issuance, revenue, rewards and payout_clearing, which it returns. p_opens_with_user: users who register from now on get a wallet of it.';
+
+CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('reward'::text, p_user, p_amount, p_asset, p_reason))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status);
+    v_user_id CONSTANT uuid := (SELECT u.id FROM core.users AS u WHERE u.id = p_user);
+    v_wallet_id CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
+    v_referrer core.users;
+    v_rewards_id uuid;
+    v_match_wallet core.wallets;
+    v_match bigint := 0;
+    v_skipped text;
+    v_stored jsonb;
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+    v_receipt api.referral_receipt;
+BEGIN
+    IF p_reason IS NULL OR btrim(p_reason) = '' THEN
+        v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
+    ELSIF v_user_id IS NULL THEN
+        v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    END IF;
+    IF v_refusal.error_code IS NULL THEN
+        v_rewards_id := core._system_wallet('rewards', p_asset, p_user);
+        SELECT r.* INTO v_referrer
+        FROM core.users AS u
+        INNER JOIN core.users AS r ON r.id = u.referred_by_id
+        WHERE u.id = p_user;
+        SELECT w.* INTO v_match_wallet FROM core.wallets AS w WHERE w.owner_id = v_referrer.id AND w.asset = p_asset;
+    END IF;
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id, v_match_wallet.id, v_rewards_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.referral_receipt, v_stored || '{"replayed": true}');
+    ELSIF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was credited.');
+    END IF;
+    SELECT w.* INTO v_match_wallet FROM core.wallets AS w WHERE w.id = v_match_wallet.id;
+    IF v_referrer.id IS NOT NULL THEN
+        -- once more than the whole is no match of anybody's; amounts out of range are refused below
+        v_match := floor(least(greatest(p_amount, 0), 1000000000000000) * core._rate(
+            'referral', p_asset, NULL, CASE WHEN 'ambassador' = ANY (v_referrer.roles) THEN 'ambassador' END
+        ) / 10000);
+    END IF;
+    v_skipped := CASE
+        WHEN v_referrer.id IS NULL THEN 'no_referrer'
+        WHEN v_referrer.status <> 'active' THEN 'referrer_suspended'
+        WHEN (v_match_wallet.status IN ('active', 'debits_frozen')
+            AND v_match_wallet.lifetime_earned <= 9000000000000000000 - v_match) IS NOT TRUE THEN 'wallet_not_open'
+        WHEN v_match = 0 THEN 'rounds_to_zero'
+    END;
+    v_requests := ARRAY[ROW(
+        v_rewards_id, v_wallet_id, p_amount, p_asset, 'reward', p_reason, p_actor, NULL, NULL, 1, NULL, NULL
+    )::core.transfer_request];
+    IF v_skipped IS NULL THEN
+        v_requests := v_requests || ROW(
+            v_rewards_id, v_match_wallet.id, v_match, p_asset, 'referral', p_reason, p_actor, NULL, NULL, 1,
+            jsonb_build_object('referred_id', p_user), NULL
+        )::core.transfer_request;
+    END IF;
+    v_results := core._post_transfers(v_requests);
+    IF (v_results[1]).error_code IS NOT NULL THEN
+        PERFORM core._raise((v_results[1]).error_code, (v_results[1]).error, (v_results[1]).detail, 'Nothing was credited.');
+    END IF;
+
+    v_receipt := ROW(
+        (v_results[1]).transfer_id, p_amount, (v_results[1]).to_balance, v_referrer.id, (v_results[2]).transfer_id,
+        CASE WHEN v_skipped IS NULL THEN v_match ELSE 0 END, v_skipped, (v_results[1]).created_at, false
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(NULL, e.to_owner_id),
+        core._transfer_payload(
+            e.transfer_id, NULL, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
+        )
+    FROM (
+        SELECT
+            (v_results[g.i]).to_owner_id, (v_results[g.i]).transfer_id, (v_requests[g.i]).to_wallet_id,
+            (v_requests[g.i]).amount, (v_requests[g.i]).kind, (v_results[g.i]).created_at
+        FROM generate_subscripts(v_results, 1) AS g (i)
+    ) AS e;
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) IS 'Credits p_amount (minor units of p_asset) from the system wallet rewards to user p_user, and in the same commit a match to whoever referred them: p_amount × rate `referral` (bps; that of scope ambassador for an ambassador) / 10000, rounded down to the minor unit, on top and not out of the user''s part. Where the referrer cannot take it, or it rounds to 0, the reward goes without, and match_skipped says why. p_key makes it safe to repeat.';
+
+CREATE TABLE core.rates (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    name text NOT NULL,
+    asset text,
+    value numeric NOT NULL,
+    unit text NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_to timestamp with time zone,
+    note text,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope text,
+    CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
+    CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
+    CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
+    CONSTRAINT rates_scope_check CHECK ((scope ~ '^[a-z][a-z0-9_.]{0,62}$'::text)),
+    CONSTRAINT rates_unit CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
+    CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
+);
+
+ALTER TABLE core.rates OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.rates IS 'Every number that decides about money: fees, shares, prices, limits. Of several in force the one with the latest valid_from counts. Nothing falls back to a number in code: a missing rate is TS801 CONFIGURATION_ERROR.';
+
+COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
+
+COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
+
+COMMENT ON COLUMN core.rates.scope IS 'What it is restricted to: a kind of transfer (velocity limits), a role (referral). NULL for all. A rate with the scope asked for comes before one without.';
+
+CREATE VIEW api.rates AS
+ SELECT name,
+    asset,
+    value,
+    unit,
+    valid_from,
+    valid_to,
+    note,
+    scope,
+    id AS rate_id,
+    created_by,
+    created_at
+   FROM core.rates r;
+
+ALTER VIEW api.rates OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+
+CREATE FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.rates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_at timestamptz;
+    v_now timestamptz;
+    v_rate core.rates;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || (SELECT r.name FROM core.rates AS r WHERE r.id = p_rate), 0));
+    v_now := clock_timestamp();
+    SELECT r.* INTO v_rate FROM core.rates AS r WHERE r.id = p_rate;
+    v_at := coalesce(p_at, greatest(v_now, v_rate.valid_from + interval '1 microsecond'));
+    IF v_rate.id IS NULL THEN
+        PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate_id', p_rate), 'api.rates lists them.');
+    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at = 'infinity' THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'at', 'valid_from', v_rate.valid_from, 'valid_to', v_rate.valid_to),
+            'A rate ends now or later, after it began, and only once.'
+        );
+    END IF;
+    UPDATE core.rates AS r SET valid_to = v_at WHERE r.id = p_rate;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'rate.ended', p_rate,
+        jsonb_build_object('rate', v_rate.name, 'value', v_rate.value, 'valid_to', v_at, 'valid_to_before', v_rate.valid_to)
+    );
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = p_rate;
+END;
+$$;
+
+ALTER FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused (CONFIGURATION_ERROR); a velocity limit is simply gone.';
+
+CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_wallets uuid[];
+BEGIN
+    SELECT array_agg(DISTINCT d.wallet_id) INTO v_wallets
+    FROM (
+        SELECT h.wallet_id
+        FROM core.holds AS h
+        WHERE h.status = 'open' AND h.expires_at <= clock_timestamp()
+        ORDER BY h.expires_at
+        LIMIT least(greatest(coalesce(p_limit, 500), 1), 5000)
+    ) AS d;
+    IF v_wallets IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM core._lock_wallets(v_wallets);
+    RETURN core._expire_holds(v_wallets);
+END;
+$$;
+
+ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
+
+CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (p_mode IN ('debits', 'all')) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'mode'), 'debits, or all.');
+    END IF;
+    PERFORM core._set_wallet(p_wallet, 'wallet.frozen', CASE p_mode WHEN 'all' THEN 'frozen' ELSE 'debits_frozen' END, NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused (WALLET_FROZEN); releases go on. Frozen as it is already: nothing changes.';
 
 CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -261,10 +944,8 @@ BEGIN
         ARRAY[ROW(
             CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
             v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
-            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'grant'::text, p_user, p_amount, p_asset, p_reason
-            ))) FROM 1 FOR 16) END,
-            NULL, NULL
+            core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
+            NULL, NULL, NULL
         )::core.transfer_request],
         ARRAY[v_refusal]
     ))[1];
@@ -295,6 +976,331 @@ $$;
 ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
+
+CREATE FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint DEFAULT 0, p_shards integer DEFAULT 1, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_field text := CASE
+        WHEN p_purpose ~ '^[a-z][a-z0-9_]{1,31}$' IS NOT TRUE OR p_purpose = 'user' THEN 'purpose'
+        WHEN (p_minimum BETWEEN -9000000000000000000 AND 0) IS NOT TRUE THEN 'minimum'
+        WHEN (p_shards BETWEEN 1 AND 64) IS NOT TRUE THEN 'shards'
+    END;
+    v_count integer;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
+    ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
+    END IF;
+    INSERT INTO core.wallets (purpose, asset, shard, minimum)
+    SELECT p_purpose, p_asset, g.shard, p_minimum FROM generate_series(0, p_shards - 1) AS g (shard)
+    ON CONFLICT (purpose, asset, shard) WHERE owner_id IS NULL DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    IF v_count > 0 THEN
+        INSERT INTO core.audit_log (actor_id, action, details)
+        VALUES (
+            p_actor, 'wallet.opened',
+            jsonb_build_object('purpose', p_purpose, 'asset', p_asset, 'minimum', p_minimum, 'opened', v_count)
+        );
+    END IF;
+    RETURN QUERY
+    SELECT w.* FROM api.wallets AS w WHERE w.owner_id IS NULL AND w.purpose = p_purpose AND w.asset = p_asset ORDER BY w.shard;
+END;
+$_$;
+
+ALTER FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) IS 'The platform''s wallet for p_purpose (liquidity, escrow…) of asset p_asset, opened if there is none; p_minimum at most 0: how far below zero it may go; p_shards: how many it is split into where it would be hot (their sum counts).';
+
+CREATE FUNCTION api.open_wallet(p_owner uuid, p_asset text) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_owner) THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_owner), 'Nothing was opened.');
+    ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
+    END IF;
+    INSERT INTO core.wallets (owner_id, asset) VALUES (p_owner, p_asset)
+    ON CONFLICT (owner_id, asset) WHERE owner_id IS NOT NULL DO NOTHING;
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.owner_id = p_owner AND w.asset = p_asset;
+END;
+$$;
+
+ALTER FUNCTION api.open_wallet(p_owner uuid, p_asset text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) IS 'The wallet of user p_owner for asset p_asset; opened, empty, if there is none. Assets that open with a user need no call.';
+
+CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('hold'::text, p_wallet, p_amount, p_expires_in, p_kind, p_reference, p_metadata))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal CONSTANT core.refusal := core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status);
+    v_stored jsonb;
+    v_wallet core.wallets;
+    v_spendable bigint;
+    v_now timestamptz;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_wallet]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    ELSIF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
+        );
+    ELSIF (p_expires_in > interval '0' AND p_expires_in <= interval '366 days') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
+            'A hold lasts more than nothing and at most 366 days.'
+        );
+    END IF;
+    PERFORM core._expire_holds(ARRAY[p_wallet]);
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    -- not on overdraft: a negative minimum counts as none
+    v_spendable := v_wallet.balance - v_wallet.held - greatest(v_wallet.minimum, 0);
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was held.');
+    ELSIF v_wallet.status <> 'active' THEN
+        PERFORM core._raise(
+            CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
+            CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
+            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
+        );
+    ELSIF v_spendable < p_amount THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_amount, 'current', v_spendable, 'shortfall', p_amount - v_spendable,
+                'asset', v_wallet.asset
+            ),
+            'Nothing was held. A hold never draws on an overdraft.'
+        );
+    END IF;
+
+    v_now := clock_timestamp();
+    v_receipt := ROW(
+        core.uuid7(), p_wallet, 'open', p_amount, 0, p_amount, v_wallet.balance, v_spendable - p_amount, NULL,
+        v_now + p_expires_in, v_now, false
+    );
+    UPDATE core.wallets AS w SET held = w.held + p_amount WHERE w.id = p_wallet;
+    INSERT INTO core.holds (
+        id, wallet_id, amount, created_at, expires_at, actor_id, asset, kind, db_user, reference, metadata
+    )
+    VALUES (
+        v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
+        CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'hold.placed', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', v_receipt.hold_id, 'wallet_id', p_wallet, 'amount', p_amount, 'asset', v_wallet.asset,
+            'kind', p_kind, 'reference', p_reference, 'expires_at', v_receipt.expires_at
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Sets p_amount (minor units) of wallet p_wallet aside for p_expires_in (up to 366 days): it cannot be spent until api.capture_hold pays it out, api.release_hold gives it back, or it expires. Never on overdraft. p_key makes it safe to repeat. p_kind, p_reference, p_metadata as in api.transfer; p_actor: who asks, on whose authority is for the caller to know.';
+
+CREATE FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.journal_entry
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('journal'::text, p_legs::text, p_metadata, p_event_at))
+    );
+    v_requests core.transfer_request[];
+    v_refusals core.refusal[];
+    v_results core.transfer_result[];
+    v_refusal core.transfer_result;
+    v_stored jsonb;
+    v_ids uuid[];
+BEGIN
+    IF coalesce(cardinality(p_legs), 0) = 0 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'legs'), 'A journal has at least one leg.');
+    END IF;
+    SELECT array_agg(l.from_wallet_id) || array_agg(l.to_wallet_id) INTO v_ids FROM unnest(p_legs) AS l;
+    PERFORM core._lock_wallets(v_ids);
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN QUERY
+        SELECT
+            e.leg, e.transfer_id, e.from_wallet_id, e.to_wallet_id, e.amount, e.asset, e.from_balance, e.to_balance,
+            e.created_at, true
+        FROM jsonb_populate_recordset(NULL::api.journal_entry, v_stored) AS e;
+        RETURN;
+    END IF;
+    SELECT
+        array_agg(ROW(
+            l.from_wallet_id, l.to_wallet_id, l.amount, coalesce(l.asset, 'TOKEN'), coalesce(l.kind, 'journal'), l.reference,
+            p_actor, NULL, NULL, 1, p_metadata, p_event_at
+        )::core.transfer_request),
+        array_agg(core._check_transfer(
+            coalesce(l.kind, 'journal'), l.reference, p_metadata, p_key, p_actor, v_status, p_event_at
+        ))
+    INTO v_requests, v_refusals
+    FROM unnest(p_legs) AS l;
+
+    v_results := core._post_transfers(v_requests, v_refusals);
+    SELECT r.* INTO v_refusal FROM unnest(v_results) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'No leg was posted.');
+    END IF;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(r.from_owner_id, r.to_owner_id),
+        core._transfer_payload(
+            r.transfer_id, q.from_wallet_id, q.to_wallet_id, q.amount, q.asset, q.kind, q.reference, r.created_at
+        )
+    FROM unnest(v_requests) WITH ORDINALITY AS q (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        event_at, ord
+    )
+    CROSS JOIN LATERAL (SELECT (v_results[q.ord]).*) AS r;
+    PERFORM core._store_result(p_actor, p_key, v_hash, (
+        SELECT jsonb_agg(to_jsonb(e) ORDER BY e.leg) FROM core._journal_entries(v_requests, v_results) AS e
+    ));
+    RETURN QUERY SELECT e.* FROM core._journal_entries(v_requests, v_results) AS e;
+END;
+$$;
+
+ALTER FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Posts the legs in order, up to 5000, all of them or (raising the first refusal) none; a later leg may use what an earlier one brought. A leg moves an amount between two wallets of one asset, so each asset sums to zero; an exchange goes through liquidity wallets: one leg in each asset. Any wallet may pay: the caller answers for that. p_key makes it safe to repeat; p_metadata (up to 4 KiB) and p_event_at go to every leg.';
+
+CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('refund'::text, p_transfer, p_amount, p_policy, p_reason))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status);
+    v_original core.transfers;
+    v_stored jsonb;
+    v_payee core.wallets;
+    v_left bigint;
+    v_amount bigint;
+    v_owed bigint;
+    v_result core.transfer_result;
+    v_receipt api.refund_receipt;
+BEGIN
+    -- a transfer never changes, so it may be read before the lock
+    SELECT t.* INTO v_original FROM core.transfers AS t WHERE t.id = p_transfer;
+    PERFORM core._lock_wallets(ARRAY[v_original.from_wallet_id, v_original.to_wallet_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.refund_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._expire_holds(ARRAY[v_original.to_wallet_id]);
+    SELECT w.* INTO v_payee FROM core.wallets AS w WHERE w.id = v_original.to_wallet_id;
+    v_left := v_original.amount - coalesce((
+        SELECT sum(r.amount) FROM core.refunds AS r WHERE r.original_id = p_transfer
+    ), 0);
+    v_amount := coalesce(p_amount, v_left);
+    v_refusal := CASE
+        WHEN v_refusal.error_code IS NOT NULL THEN v_refusal
+        WHEN (p_policy IN ('refuse', 'within_balance', 'create_debt')) IS NOT TRUE
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
+        WHEN v_original.id IS NULL
+            THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
+        WHEN v_original.kind = 'refund'
+            THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
+        WHEN v_amount > v_left OR v_left = 0
+            THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(
+                'transfer_id', p_transfer, 'amount', v_original.amount::bigint, 'requested', v_amount, 'refundable', v_left
+            ))::core.refusal
+    END;
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was refunded.');
+    END IF;
+    IF p_policy = 'within_balance' THEN
+        -- nothing there: the whole amount, which is then refused as it should be
+        v_amount := coalesce(nullif(least(v_amount, greatest(v_payee.balance - v_payee.held - v_payee.minimum, 0)), 0), v_amount);
+    END IF;
+    v_owed := CASE
+        WHEN p_policy = 'create_debt'
+            THEN least(v_amount, greatest(0, v_amount - (v_payee.balance - v_payee.held - v_payee.minimum)))
+        ELSE 0
+    END;
+
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
+            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
+        )::core.transfer_request],
+        NULL, false, p_policy = 'create_debt'
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was refunded.');
+    END IF;
+    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
+    VALUES (p_transfer, v_result.transfer_id, v_amount, v_owed, p_policy, p_reason, v_result.created_at);
+    v_receipt := ROW(
+        v_result.transfer_id, p_transfer, v_amount, v_owed, v_left - v_amount, v_result.from_balance, v_result.to_balance,
+        v_result.created_at, false
+    );
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
+            p_reason, v_result.created_at
+        ) || jsonb_build_object('refund_of', p_transfer)
+    );
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'transfer.refunded', p_transfer,
+        jsonb_build_object(
+            'transfer_id', v_result.transfer_id, 'amount', v_amount, 'owed', v_owed, 'policy', p_policy, 'reason', p_reason
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) IS 'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable. p_key makes it safe to repeat.';
 
 CREATE FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) RETURNS TABLE(user_id uuid, email text, username text, display_name text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -336,6 +1342,157 @@ $_$;
 ALTER FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) IS 'Make an account and its wallets. Email and username are stored in lower case; without a display name the username is shown. The password hash is argon2id in PHC form, or NULL for an account that cannot log in. Errors: TS101 INVALID_REQUEST, TS312 EMAIL_TAKEN, TS313 USERNAME_TAKEN.';
+
+CREATE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+    PERFORM core._open_adjustment(p_adjustment);
+    UPDATE core.adjustments AS a
+    SET
+        status = 'rejected', decided_by = p_actor, decided_db_user = session_user, decided_at = clock_timestamp(),
+        decision_reason = p_reason
+    WHERE a.id = p_adjustment;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'adjustment.rejected', p_adjustment, jsonb_build_object('reason', p_reason));
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
+END;
+$$;
+
+ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
+
+CREATE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.hold_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('release'::text, p_hold)));
+    v_wallet_id CONSTANT uuid := (SELECT h.wallet_id FROM core.holds AS h WHERE h.id = p_hold);
+    v_hold core.holds;
+    v_refusal core.refusal;
+    v_stored jsonb;
+    v_left bigint;
+    v_wallet core.wallets;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._check_actor(p_actor);
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
+    v_left := v_hold.amount - v_hold.captured - v_hold.released;
+    v_refusal := core._hold_refusal(v_hold, p_hold, v_left, v_left);
+    IF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was released.');
+    END IF;
+
+    UPDATE core.holds AS h
+    SET status = 'released', released = h.released + v_left, closed_at = clock_timestamp()
+    WHERE h.id = p_hold
+    RETURNING h.* INTO v_hold;
+    UPDATE core.wallets AS w
+    SET
+        held = w.held - v_left,
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - v_left - w.balance) ELSE 0 END
+    WHERE w.id = v_wallet_id
+    RETURNING w.* INTO v_wallet;
+    v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'hold.released', core._user_channels(v_wallet.owner_id, NULL),
+        jsonb_build_object(
+            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'amount', v_left, 'asset', v_hold.asset, 'kind', v_hold.kind,
+            'reference', v_hold.reference
+        )
+    );
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) IS 'Gives back what hold p_hold still sets aside and closes it. One that has expired or is closed is TS316. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('adjustment'::text, p_from, p_to, p_amount, p_reason))
+    );
+    v_from core.wallets;
+    v_to core.wallets;
+    v_stored jsonb;
+    v_id uuid;
+    v_now timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.key.' || coalesce(p_actor, core._database_actor())::text || p_key, 0));
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = (v_stored ->> 'adjustment_id')::uuid;
+        RETURN;
+    END IF;
+    PERFORM core._check_actor(p_actor);
+    SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
+    SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was asked for.'
+        );
+    ELSIF v_from.id IS NULL OR v_to.id IS NULL THEN
+        PERFORM core._raise(
+            'TS210', 'WALLET_NOT_FOUND',
+            jsonb_build_object('wallet_id', CASE WHEN v_from.id IS NULL THEN p_from ELSE p_to END), 'Nothing was asked for.'
+        );
+    ELSIF p_from = p_to THEN
+        PERFORM core._raise('TS104', 'SELF_TRANSFER', jsonb_build_object('wallet_id', p_from), 'Nothing was asked for.');
+    ELSIF v_from.asset <> v_to.asset THEN
+        PERFORM core._raise(
+            'TS103', 'ASSET_MISMATCH', jsonb_build_object('from_asset', v_from.asset, 'to_asset', v_to.asset),
+            'Nothing was asked for.'
+        );
+    END IF;
+    v_now := clock_timestamp();
+    INSERT INTO core.adjustments (
+        from_wallet_id, to_wallet_id, amount, asset, reason, requested_by, requested_db_user, created_at, expires_at
+    )
+    VALUES (
+        p_from, p_to, p_amount, v_from.asset, p_reason, p_actor, session_user, v_now,
+        v_now + make_interval(days => core._rate('adjustment_valid')::integer)
+    )
+    RETURNING id INTO v_id;
+    PERFORM core._store_result(p_actor, p_key, v_hash, jsonb_build_object('adjustment_id', v_id));
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'adjustment.requested', v_id,
+        jsonb_build_object('from_wallet_id', p_from, 'to_wallet_id', p_to, 'amount', p_amount, 'asset', v_from.asset, 'reason', p_reason)
+    );
+    RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = v_id;
+END;
+$$;
+
+ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
 
 CREATE FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text DEFAULT NULL::text, p_message text DEFAULT NULL::text, p_stream uuid DEFAULT NULL::uuid, p_call uuid DEFAULT NULL::uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -384,10 +1541,10 @@ BEGIN
         array_agg(ROW(
             t.sender_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, NULL, t.sender_id,
             CASE WHEN l.lead THEN t.idempotency_key END,
-            CASE WHEN l.lead AND t.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+            CASE WHEN l.lead THEN core._request_hash(t.idempotency_key, record_send(ROW(
                 'tip'::text, t.sender_id, t.creator_id, t.amount, t.message, t.stream_id, t.call_id
-            ))) FROM 1 FOR 16) END,
-            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL
+            ))) END,
+            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL, NULL
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
@@ -474,6 +1631,130 @@ ALTER FUNCTION api.send_tips(p_tips api.tip_request[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.send_tips(p_tips api.tip_request[]) IS 'Tips creators, many tips in one commit, up to 2500; returns one outcome a tip, in order. The creator gets the amount less the rate platform_fee (rounded down to a whole token). A tip that cannot be done is refused alone (error_code, error, detail); repeating a key returns the tip it made the first time.';
 
+CREATE FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text DEFAULT NULL::text, p_scope text DEFAULT NULL::text, p_valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_note text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.rates
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_now timestamptz;
+    v_from timestamptz;
+    v_known core.rate_names;
+    v_same core.rates;
+    v_rate_id uuid;
+    v_field text;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
+    v_now := clock_timestamp();
+    v_from := coalesce(p_valid_from, v_now);
+    SELECT n.* INTO v_known FROM core.rate_names AS n WHERE n.name = p_name;
+    IF v_known.name IS NULL THEN
+        PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate', p_name), 'api.rate_names lists them.');
+    END IF;
+    IF p_asset IS NOT NULL AND NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
+        PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was set.');
+    END IF;
+    v_field := CASE
+        WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
+        WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
+        WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
+        WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
+        WHEN v_from < v_now OR v_from = 'infinity' THEN 'valid_from'
+        WHEN p_valid_to <= v_from THEN 'valid_to'
+        WHEN octet_length(p_note) > 500 THEN 'note'
+    END;
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field, 'rate', p_name, 'unit', v_known.unit),
+            'A rate begins now or later, ends after that, and its value fits its unit.'
+        );
+    END IF;
+    SELECT r.* INTO v_same
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND r.valid_from = v_from AND r.asset IS NOT DISTINCT FROM p_asset
+        AND r.scope IS NOT DISTINCT FROM p_scope;
+    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS DISTINCT FROM (p_value, p_valid_to) THEN
+        PERFORM core._raise(
+            'TS319', 'RATE_EXISTS', jsonb_build_object('rate', p_name, 'valid_from', v_from, 'value', v_same.value),
+            'Choose another moment.'
+        );
+    ELSIF v_same.id IS NULL THEN
+        INSERT INTO core.audit_log (actor_id, action, details)
+        SELECT
+            p_actor, 'rate.set',
+            jsonb_build_object(
+                'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
+                'valid_to', p_valid_to, 'value_before', (
+                    SELECT r.value
+                    FROM core.rates AS r
+                    WHERE
+                        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+                        AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
+                    ORDER BY r.valid_from DESC
+                    LIMIT 1
+                )
+            );
+        INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
+        VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
+        RETURNING id INTO v_rate_id;
+    END IF;
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = coalesce(v_rate_id, v_same.id);
+END;
+$_$;
+
+ALTER FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing.';
+
+CREATE FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_missing uuid;
+    v_before uuid;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
+    SELECT n.id INTO v_missing
+    FROM (VALUES (1, p_user), (2, p_referrer)) AS n (ord, id)
+    WHERE NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = n.id)
+    ORDER BY n.ord
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', v_missing), 'Nothing was set.');
+    END IF;
+    SELECT u.referred_by_id INTO v_before FROM core.users AS u WHERE u.id = p_user;
+    UPDATE core.users AS u SET referred_by_id = p_referrer WHERE u.id = p_user;
+    IF v_before IS DISTINCT FROM p_referrer THEN
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (p_actor, 'referrer.set', p_user, jsonb_build_object('referrer_id', p_referrer));
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) IS 'Records that p_referrer brought p_user here; from then on the user''s rewards are matched (api.credit_with_referral). Never oneself, never in a circle, never changed; the same again is no error.';
+
+CREATE FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_minimum IS NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'minimum'), 'Say how low.');
+    END IF;
+    PERFORM core._set_wallet(p_wallet, 'wallet.minimum_set', NULL, p_minimum, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets how low wallet p_wallet may go, in minor units: negative for an overdraft, positive for a reserve that cannot be spent, 0 for neither. Refused with TS401 while the wallet has less than that.';
+
 CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_seq bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100, p_kind text DEFAULT NULL::text) RETURNS TABLE(seq bigint, created_at timestamp with time zone, amount bigint, balance bigint, transfer_id uuid, kind text, counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -497,12 +1778,40 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)
     ORDER BY e.seq DESC
-    LIMIT least(greatest(p_limit, 1), 1000)
+    LIMIT least(greatest(coalesce(p_limit, 100), 1), 1000)
 $$;
 
 ALTER FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+
+CREATE FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) RETURNS record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT
+        o.balance, coalesce(e.credits, 0), coalesce(e.debits, 0), coalesce(e.entries, 0),
+        o.balance + coalesce(e.credits, 0) - coalesce(e.debits, 0)
+    FROM (
+        SELECT
+            core._seq_at(p_wallet, p_from - interval '1 microsecond') AS first,
+            core._seq_at(p_wallet, p_to - interval '1 microsecond') AS last
+    ) AS s
+    CROSS JOIN LATERAL (SELECT api.balance_at_seq(p_wallet, s.first) AS balance) AS o
+    CROSS JOIN LATERAL (
+        SELECT
+            (sum(d.amount) FILTER (WHERE d.amount > 0))::bigint AS credits,
+            (- sum(d.amount) FILTER (WHERE d.amount < 0))::bigint AS debits,
+            count(*) AS entries
+        FROM core.entries AS d
+        WHERE d.wallet_id = p_wallet AND d.seq > s.first AND d.seq <= s.last
+    ) AS e
+$$;
+
+ALTER FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) IS 'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -540,7 +1849,7 @@ ALTER FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) O
 
 COMMENT ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) IS 'Tips that a creator got since p_since (NULL: ever), in tokens as paid by the senders: count, sum, average (2 decimals), largest, number of tippers, and the five who gave most as JSON [{user_id, username, total, count}].';
 
-CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.transfer_receipt
+CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS api.transfer_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -558,12 +1867,12 @@ BEGIN
     v_result := core._post_one(
         ROW(
             p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_actor, p_key,
-            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata
-            ))) FROM 1 FOR 16) END,
-            NULL, p_metadata
+            core._request_hash(p_key, record_send(ROW(
+                'transfer'::text, p_from, p_to, p_amount, p_asset, p_kind, p_reference, p_metadata, p_event_at
+            ))),
+            NULL, p_metadata, p_event_at
         ),
-        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status), true
+        core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status, p_event_at), true
     );
     RETURN ROW(
         v_result.transfer_id, v_result.from_balance, v_result.to_balance, v_result.created_at, v_result.replayed
@@ -571,9 +1880,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) OWNER TO tessera_ledger;
+ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB. Call it inside any transaction, at any isolation level.';
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
 
 CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
     LANGUAGE plpgsql SECURITY DEFINER
@@ -591,12 +1900,15 @@ BEGIN
     SELECT
         array_agg(ROW(
             s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.actor_id, s.idempotency_key,
-            CASE WHEN s.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata
-            ))) FROM 1 FOR 16) END,
-            NULL, s.metadata
+            core._request_hash(s.idempotency_key, record_send(ROW(
+                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata,
+                s.event_at
+            ))),
+            NULL, s.metadata, s.event_at
         )::core.transfer_request),
-        array_agg(core._check_transfer(s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status))
+        array_agg(core._check_transfer(
+            s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status, s.event_at
+        ))
     INTO v_requests, v_refusals
     FROM (
         SELECT
@@ -613,6 +1925,7 @@ BEGIN
             r.actor_id,
             r.idempotency_key,
             r.metadata,
+            r.event_at,
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
@@ -628,7 +1941,7 @@ BEGIN
         )
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
 
@@ -638,7 +1951,7 @@ BEGIN
         o.created_at, o.replayed, o.error_code, o.error, o.detail
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) WITH ORDINALITY AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
         ord
     );
 END;
@@ -648,22 +1961,89 @@ ALTER FUNCTION api.transfer_batch(p_requests api.transfer_request[]) OWNER TO te
 
 COMMENT ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) IS 'Moves money many times in one commit, up to 5000 requests; returns one outcome a request, in order. Requests apply one after another: a later one may spend what an earlier one brought. One that cannot be done is refused alone (error_code, error, detail) and the others go on. Repeating a key returns what it did the first time. See api.transfer for the rules.';
 
+CREATE FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._set_wallet(p_wallet, 'wallet.unfrozen', 'active', NULL, p_reason, p_actor);
+    RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.wallet_id = p_wallet;
+END;
+$$;
+
+ALTER FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Ends the freeze of wallet p_wallet. Not frozen: nothing changes. A closed one is TS311.';
+
 CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint, lifetime_spent bigint, status text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
     SELECT
-        w.id, w.asset, a.scale, w.balance, w.held, w.balance - w.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
+        w.id, w.asset, a.scale, w.balance, h.held, w.balance - h.held - w.minimum, w.lifetime_earned, w.lifetime_spent, w.status::text
     FROM core.wallets AS w
     INNER JOIN core.assets AS a ON a.code = w.asset
+    CROSS JOIN LATERAL (
+        SELECT
+            w.held - CASE
+                WHEN w.held > 0 THEN (
+                    SELECT coalesce(sum(o.amount - o.captured - o.released), 0)
+                    FROM core.holds AS o
+                    WHERE o.wallet_id = w.id AND o.status = 'open' AND o.expires_at <= now()
+                )
+                ELSE 0
+            END::bigint AS held
+    ) AS h
     WHERE w.owner_id = p_user
     ORDER BY w.asset
 $$;
 
 ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). spendable = balance - held - minimum. No rows for an unknown user.';
+COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
+
+CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'adjustment_has_its_transfer', 'adjustment ' || a.id::text,
+        jsonb_build_object('transfer_id', a.transfer_id, 'amount', a.amount, 'transfer_amount', t.amount)
+    FROM core.adjustments AS a
+    LEFT JOIN core.transfers AS t ON t.id = a.transfer_id
+    WHERE
+        a.status = 'approved' AND (
+            t.amount::bigint IS DISTINCT FROM a.amount OR t.from_wallet_id IS DISTINCT FROM a.from_wallet_id
+            OR t.to_wallet_id IS DISTINCT FROM a.to_wallet_id OR t.kind IS DISTINCT FROM 'adjustment'
+        )
+    UNION ALL
+    SELECT
+        'adjustment_took_two_people', 'adjustment ' || a.id::text,
+        jsonb_build_object('requested_by', a.requested_by, 'decided_by', a.decided_by)
+    FROM core.adjustments AS a
+    WHERE
+        a.status = 'approved'
+        AND coalesce(a.requested_by::text, a.requested_db_user) = coalesce(a.decided_by::text, a.decided_db_user)
+    UNION ALL
+    SELECT 'referral_is_no_circle', 'user ' || c.id::text, jsonb_build_object('referred_by_id', c.referred_by_id)
+    FROM (
+        WITH RECURSIVE line AS (
+            SELECT u.id, u.referred_by_id, u.referred_by_id AS above
+            FROM core.users AS u
+            WHERE u.referred_by_id IS NOT NULL
+            UNION
+            SELECT l.id, l.referred_by_id, u.referred_by_id
+            FROM line AS l
+            INNER JOIN core.users AS u ON u.id = l.above
+            WHERE u.referred_by_id IS NOT NULL AND l.above <> l.id
+        )
+        SELECT l.id, l.referred_by_id FROM line AS l WHERE l.above = l.id
+    ) AS c
+$$;
+
+ALTER FUNCTION core._audit_adjustments() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_adjustments() IS 'Broken invariants of adjustments and referrals, as api.audit_ledger() returns them.';
 
 CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -727,6 +2107,12 @@ CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, det
     WHERE t.actor_id IS NULL AND t.db_user IS NULL
     UNION ALL
     SELECT
+        'event_is_not_after_transfer', 'transfer ' || t.id::text,
+        jsonb_build_object('event_at', t.event_at, 'created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE t.event_at > t.created_at
+    UNION ALL
+    SELECT
         'key_has_transfer', 'idempotency key ' || k.key,
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k
@@ -737,6 +2123,108 @@ $$;
 ALTER FUNCTION core._audit_entries() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_entries() IS 'Broken invariants of entries, transfers and idempotency keys, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_holds() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'held_is_open_holds', 'wallet ' || w.id::text,
+        jsonb_build_object('held', w.held, 'open_holds', coalesce(s.open_holds, 0))
+    FROM core.wallets AS w
+    LEFT JOIN (
+        SELECT h.wallet_id, sum(h.amount - h.captured - h.released) AS open_holds
+        FROM core.holds AS h
+        WHERE h.status = 'open'
+        GROUP BY h.wallet_id
+    ) AS s ON s.wallet_id = w.id
+    WHERE w.held <> coalesce(s.open_holds, 0)
+    UNION ALL
+    SELECT
+        'hold_is_in_a_wallet_of_its_asset', 'hold ' || h.id::text,
+        jsonb_build_object('wallet_id', h.wallet_id, 'asset', h.asset, 'wallet_asset', w.asset)
+    FROM core.holds AS h
+    LEFT JOIN core.wallets AS w ON w.id = h.wallet_id
+    WHERE w.asset IS DISTINCT FROM h.asset
+    UNION ALL
+    SELECT
+        'captured_is_sum_of_captures', 'hold ' || h.id::text,
+        jsonb_build_object('captured', h.captured, 'captures', coalesce(s.captures, 0))
+    FROM core.holds AS h
+    LEFT JOIN (
+        SELECT c.hold_id, sum(c.amount) AS captures FROM core.captures AS c GROUP BY c.hold_id
+    ) AS s ON s.hold_id = h.id
+    WHERE h.captured <> coalesce(s.captures, 0)
+    UNION ALL
+    SELECT
+        'capture_has_hold_and_transfer', 'transfer ' || c.transfer_id::text,
+        jsonb_build_object('hold_id', c.hold_id, 'amount', c.amount, 'transfer_amount', t.amount)
+    FROM core.captures AS c
+    LEFT JOIN core.holds AS h ON h.id = c.hold_id
+    LEFT JOIN core.transfers AS t ON t.id = c.transfer_id
+    WHERE h.id IS NULL OR t.amount::bigint IS DISTINCT FROM c.amount OR t.from_wallet_id IS DISTINCT FROM h.wallet_id
+    UNION ALL
+    SELECT 'hold_names_who_asked', 'hold ' || h.id::text, '{}'
+    FROM core.holds AS h
+    WHERE h.actor_id IS NULL AND h.db_user IS NULL
+    UNION ALL
+    SELECT
+        'hold_is_open_or_used_up', 'hold ' || h.id::text,
+        jsonb_build_object('status', h.status, 'amount', h.amount, 'captured', h.captured, 'released', h.released)
+    FROM core.holds AS h
+    WHERE
+        (h.status = 'open') <> (h.captured + h.released < h.amount) OR h.captured + h.released > h.amount
+        OR (h.status = 'open') <> (h.closed_at IS NULL)
+$$;
+
+ALTER FUNCTION core._audit_holds() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_holds() IS 'Broken invariants of holds and captures, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'refunds_are_within_original', 'transfer ' || s.original_id::text,
+        jsonb_build_object('amount', t.amount, 'refunded', s.refunded)
+    FROM (
+        SELECT r.original_id, sum(r.amount) AS refunded FROM core.refunds AS r GROUP BY r.original_id
+    ) AS s
+    LEFT JOIN core.transfers AS t ON t.id = s.original_id
+    WHERE t.id IS NULL OR s.refunded > t.amount
+    UNION ALL
+    SELECT
+        'refund_undoes_its_original', 'transfer ' || r.transfer_id::text,
+        jsonb_build_object('original_id', r.original_id, 'amount', r.amount, 'transfer_amount', t.amount)
+    FROM core.refunds AS r
+    LEFT JOIN core.transfers AS o ON o.id = r.original_id
+    LEFT JOIN core.transfers AS t ON t.id = r.transfer_id
+    WHERE
+        t.amount::bigint IS DISTINCT FROM r.amount OR t.kind IS DISTINCT FROM 'refund'
+        OR t.from_wallet_id IS DISTINCT FROM o.to_wallet_id OR t.to_wallet_id IS DISTINCT FROM o.from_wallet_id
+    UNION ALL
+    SELECT
+        'debt_is_what_is_missing', 'wallet ' || w.id::text,
+        jsonb_build_object('debt', w.debt, 'balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+    FROM core.wallets AS w
+    WHERE w.debt <> 0 AND w.debt <> greatest(0, w.minimum + w.held - w.balance)
+    UNION ALL
+    SELECT
+        'debt_comes_from_refunds', 'wallet ' || w.id::text,
+        jsonb_build_object('debt', w.debt, 'owed', coalesce(s.owed, 0))
+    FROM core.wallets AS w
+    LEFT JOIN (
+        SELECT t.from_wallet_id, sum(r.owed) AS owed
+        FROM core.refunds AS r
+        INNER JOIN core.transfers AS t ON t.id = r.transfer_id
+        WHERE r.owed > 0
+        GROUP BY t.from_wallet_id
+    ) AS s ON s.from_wallet_id = w.id
+    WHERE w.debt > coalesce(s.owed, 0)
+$$;
+
+ALTER FUNCTION core._audit_refunds() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_refunds() IS 'Broken invariants of refunds and debts, as api.audit_ledger() returns them.';
 
 CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -786,13 +2274,9 @@ CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, det
     UNION ALL
     SELECT
         'spendable_not_negative', 'wallet ' || w.id::text,
-        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum, 'debt', w.debt)
     FROM core.wallets AS w
-    WHERE w.balance - w.held < w.minimum OR w.held < 0
-    UNION ALL
-    SELECT 'held_is_open_holds', 'wallet ' || w.id::text, jsonb_build_object('held', w.held, 'open_holds', 0)
-    FROM core.wallets AS w
-    WHERE w.held <> 0
+    WHERE w.balance - w.held < w.minimum - w.debt OR w.held < 0 OR w.debt < 0
     UNION ALL
     SELECT
         'lifetime_is_sum_of_entries', 'wallet ' || w.id::text,
@@ -820,6 +2304,28 @@ ALTER FUNCTION core._audit_wallets() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_wallets() IS 'Broken invariants of wallets, as api.audit_ledger() returns them.';
 
+CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_status text;
+BEGIN
+    IF p_actor IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT u.status INTO v_status FROM core.users AS u WHERE u.id = p_actor;
+    IF v_status IS NULL THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor), 'Nothing was done.');
+    ELSIF v_status <> 'active' THEN
+        PERFORM core._raise('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', p_actor), 'Nothing was done.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_actor(p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_actor(p_actor uuid) IS 'Raises when the user who is said to ask does not exist or is suspended; nothing where none is named.';
+
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -845,8 +2351,8 @@ ALTER FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_cr
 
 COMMENT ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) IS 'The refusal of a tip that is malformed or whose sender or creator is not there; NULL when nothing speaks against it.';
 
-CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) RETURNS core.refusal
-    LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS core.refusal
+    LANGUAGE sql PARALLEL SAFE
     AS $_$
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
@@ -857,6 +2363,8 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
             THEN ROW('TS105', 'METADATA_TOO_LARGE', jsonb_build_object('bytes', pg_column_size(p_metadata), 'maximum_bytes', 4096))::core.refusal
         WHEN octet_length(p_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_event_at > clock_timestamp() OR p_event_at = '-infinity'
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'event_at', 'maximum', clock_timestamp()))::core.refusal
         WHEN p_actor_id IS NOT NULL AND p_actor_status IS NULL
             THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor_id))::core.refusal
         WHEN p_actor_status <> 'active'
@@ -864,9 +2372,33 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     END
 $_$;
 
-ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) OWNER TO tessera_ledger;
+ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.velocity_counters AS c (wallet_id, rule, since, used)
+    SELECT
+        p_wallets[1 + (o.ord::integer - 1) / cardinality(p_rules.rules)],
+        p_rules.rules[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)],
+        date_bin(
+            make_interval(secs => p_rules.seconds[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)]),
+            p_now, '2000-01-01 00:00:00+00'
+        ),
+        p_rules.maxima[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)] - o.room
+    FROM unnest(p_rooms) WITH ORDINALITY AS o (room, ord)
+    WHERE
+        p_owners[1 + (o.ord::integer - 1) / cardinality(p_rules.rules)] IS NOT NULL
+        AND o.room < p_rules.maxima[1 + (o.ord::integer - 1) % cardinality(p_rules.rules)]
+    ON CONFLICT (wallet_id, rule) DO UPDATE SET since = excluded.since, used = excluded.used
+    WHERE (c.since, c.used) IS DISTINCT FROM (excluded.since, excluded.used)
+$$;
+
+ALTER FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) IS 'Stores the counters behind what is left in p_rooms (core._velocity_rooms, after the payments).';
 
 CREATE FUNCTION core._database_actor() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -876,6 +2408,47 @@ ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
 
+CREATE FUNCTION core._expire_holds(p_wallets uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    WITH due AS MATERIALIZED (
+        UPDATE core.holds AS h
+        SET status = 'expired', released = h.amount - h.captured, closed_at = clock_timestamp()
+        WHERE h.wallet_id = ANY (p_wallets) AND h.status = 'open' AND h.expires_at <= clock_timestamp()
+        RETURNING h.id, h.wallet_id, h.asset, h.amount, h.captured, h.kind, h.reference, h.amount - h.captured AS given_back
+    ), per_wallet AS MATERIALIZED (
+        SELECT d.wallet_id, sum(d.given_back)::bigint AS given_back FROM due AS d GROUP BY d.wallet_id
+    ), wallet AS (
+        UPDATE core.wallets AS w
+        SET
+            held = w.held - p.given_back,
+            debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - p.given_back - w.balance) ELSE 0 END
+        FROM per_wallet AS p
+        WHERE w.id = p.wallet_id
+        RETURNING w.id, w.owner_id
+    ), event AS (
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'hold.expired', core._user_channels(w.owner_id, NULL),
+            jsonb_build_object(
+                'hold_id', d.id, 'wallet_id', d.wallet_id, 'amount', d.amount, 'captured', d.captured,
+                'released', d.given_back, 'asset', d.asset, 'kind', d.kind, 'reference', d.reference
+            )
+        FROM due AS d
+        INNER JOIN wallet AS w ON w.id = d.wallet_id
+    )
+    SELECT count(*) INTO v_count FROM due;
+    RETURN v_count;
+END;
+$$;
+
+ALTER FUNCTION core._expire_holds(p_wallets uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._expire_holds(p_wallets uuid[]) IS 'Closes the holds of these locked wallets that are past expires_at and gives back what they set aside; how many there were.';
+
 CREATE FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) RETURNS core.refusal
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -883,7 +2456,10 @@ DECLARE
     v_request CONSTANT core.transfer_request := p_requests[p_position];
     v_from CONSTANT integer := p_slots[2 * p_position - 1];
     v_to CONSTANT integer := p_slots[2 * p_position];
-    v_shut integer := CASE WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from ELSE v_to END;
+    v_shut integer := CASE
+        WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from
+        WHEN p_wallets.statuses[v_to] NOT IN ('active', 'debits_frozen') THEN v_to
+    END;
     v_spendable CONSTANT bigint := p_balances[v_from] - p_wallets.floors[v_from];
     v_required bigint := 0;
 BEGIN
@@ -908,11 +2484,11 @@ BEGIN
         )::core.refusal;
     ELSIF p_payer_is_actor AND v_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[v_from] AND v_request.actor_id IS NOT NULL THEN
         RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', v_request.from_wallet_id))::core.refusal;
-    ELSIF p_wallets.statuses[v_shut] <> 'active' THEN
+    ELSIF v_shut IS NOT NULL THEN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallets.ids[v_shut])
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'wallet_status', p_wallets.statuses[v_shut])
         )::core.refusal;
     END IF;
     -- all legs of a group that the same wallet pays
@@ -982,7 +2558,7 @@ BEGIN
     INTO v_positions, v_transfer_ids, v_same
     FROM unnest(p_requests) WITH ORDINALITY AS r (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-        metadata, ord
+        metadata, event_at, ord
     )
     -- LIMIT: a plain join, planned while the table is small, may begin with all of it; and a session keeps its plans
     CROSS JOIN LATERAL (
@@ -1003,7 +2579,7 @@ BEGIN
             END AS first
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, ord
+            link, metadata, event_at, ord
         )
     ) AS f
     HAVING bool_or(f.first <> f.ord);
@@ -1040,6 +2616,144 @@ $$;
 ALTER FUNCTION core._guard_ledger() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_ledger() IS 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
+
+CREATE FUNCTION core._guard_rates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS901', 'LEDGER_IMMUTABLE',
+        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
+        'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+    );
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._guard_rates() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._guard_rates() IS 'Trigger: refuses changes of rates, adjustments and the audit log that do not come from their functions (TS901).';
+
+CREATE FUNCTION core._guard_referral() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_next uuid := NEW.referred_by_id;
+    v_facts jsonb := jsonb_build_object('user_id', NEW.id, 'referrer_id', NEW.referred_by_id);
+BEGIN
+    IF NEW.referred_by_id = NEW.id THEN
+        PERFORM core._raise('TS110', 'SELF_REFERRAL', v_facts, 'Somebody else must have referred them.');
+    ELSIF TG_OP = 'UPDATE' AND OLD.referred_by_id IS NOT NULL THEN
+        PERFORM core._raise('TS320', 'REFERRER_SET', v_facts || jsonb_build_object('set', OLD.referred_by_id), 'It is set once.');
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
+    WHILE v_next IS NOT NULL LOOP
+        IF v_next = NEW.id THEN
+            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The referrer was, down the line, referred by this user.');
+        END IF;
+        SELECT u.referred_by_id INTO v_next FROM core.users AS u WHERE u.id = v_next FOR SHARE;
+    END LOOP;
+    RETURN NEW;
+END;
+$$;
+
+ALTER FUNCTION core._guard_referral() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._guard_referral() IS 'Trigger: refuses a referrer that is the user, a second one, or one who was referred by the user, at however many removes.';
+
+CREATE TABLE core.holds (
+    id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    captured bigint DEFAULT 0 NOT NULL,
+    released bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    actor_id uuid,
+    asset text NOT NULL,
+    kind text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    db_user text,
+    reference text,
+    metadata jsonb,
+    CONSTRAINT holds_amount CHECK (((amount > 0) AND (captured >= 0) AND (released >= 0) AND ((captured + released) <= amount))),
+    CONSTRAINT holds_closed CHECK ((((status <> 'open'::text) = (closed_at IS NOT NULL)) AND ((status <> 'open'::text) = ((captured + released) = amount)))),
+    CONSTRAINT holds_expires CHECK ((expires_at > created_at)),
+    CONSTRAINT holds_status CHECK ((status = ANY (ARRAY['open'::text, 'captured'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.holds OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.holds IS 'Amounts set aside in a wallet until they are captured, released, or expire. Written under the wallet''s lock, by the hold functions only.';
+
+COMMENT ON COLUMN core.holds.captured IS 'Part that was paid out, in minor units; see core.captures.';
+
+COMMENT ON COLUMN core.holds.released IS 'Part that was given back. A closed hold is captured + released = amount.';
+
+COMMENT ON COLUMN core.holds.expires_at IS 'From then on it holds nothing, whether its status says so yet or not.';
+
+COMMENT ON COLUMN core.holds.status IS 'open; captured (closed by a capture), released (closed by a release), expired.';
+
+CREATE FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) RETURNS api.hold_receipt
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT ROW(
+        p_hold.id, p_hold.wallet_id, p_hold.status, p_hold.amount, p_hold.captured,
+        p_hold.amount - p_hold.captured - p_hold.released, p_wallet.balance,
+        p_wallet.balance - p_wallet.held - p_wallet.minimum, p_transfer_id, p_hold.expires_at, p_hold.created_at, false
+    )::api.hold_receipt
+$$;
+
+ALTER FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) IS 'The receipt of a hold function, not replayed.';
+
+CREATE FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) RETURNS core.refusal
+    LANGUAGE sql
+    AS $$
+    SELECT CASE
+        WHEN p_hold.id IS NULL
+            THEN ROW('TS215', 'HOLD_NOT_FOUND', jsonb_build_object('hold_id', p_id))::core.refusal
+        WHEN p_hold.status <> 'open' OR p_hold.expires_at <= clock_timestamp()
+            THEN ROW('TS316', 'HOLD_CLOSED', jsonb_build_object(
+                'hold_id', p_id, 'hold_status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
+                'expires_at', p_hold.expires_at
+            ))::core.refusal
+        WHEN p_amount < 1
+            THEN ROW('TS102', 'INVALID_AMOUNT', jsonb_build_object(
+                'amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000
+            ))::core.refusal
+        WHEN p_amount > p_left
+            THEN ROW('TS317', 'HOLD_EXCEEDED', jsonb_build_object(
+                'hold_id', p_id, 'requested', p_amount, 'remaining', p_left
+            ))::core.refusal
+    END
+$$;
+
+ALTER FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) IS 'The refusal of a capture or release of p_amount; NULL when nothing speaks against it.';
+
+CREATE FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) RETURNS SETOF api.journal_entry
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT
+        q.ord::integer, r.transfer_id, q.from_wallet_id, q.to_wallet_id, q.amount, q.asset, r.from_balance, r.to_balance,
+        r.created_at, false
+    FROM unnest(p_requests) WITH ORDINALITY AS q (
+        from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
+        event_at, ord
+    )
+    CROSS JOIN LATERAL (SELECT (p_results[q.ord]).*) AS r
+$$;
+
+ALTER FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) IS 'Requests and their results side by side.';
 
 CREATE FUNCTION core._key_reused(p_key text) RETURNS core.refusal
     LANGUAGE sql IMMUTABLE
@@ -1081,6 +2795,36 @@ ALTER FUNCTION core._notify_rights() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._notify_rights() IS 'Trigger: NOTIFY tessera_auth with the id of the user whose status, roles, session or key changed, so that API processes forget the credentials they had verified.';
 
+CREATE FUNCTION core._open_adjustment(p_adjustment uuid) RETURNS core.adjustments
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_adjustment core.adjustments;
+BEGIN
+    SELECT a.* INTO v_adjustment FROM core.adjustments AS a WHERE a.id = p_adjustment FOR UPDATE;
+    IF v_adjustment.id IS NULL THEN
+        PERFORM core._raise(
+            'TS217', 'ADJUSTMENT_NOT_FOUND', jsonb_build_object('adjustment_id', p_adjustment), 'api.adjustments lists them.'
+        );
+    ELSIF v_adjustment.status <> 'pending' OR v_adjustment.expires_at <= clock_timestamp() THEN
+        PERFORM core._raise(
+            'TS322', 'ADJUSTMENT_CLOSED',
+            jsonb_build_object(
+                'adjustment_id', p_adjustment,
+                'adjustment_status', CASE v_adjustment.status WHEN 'pending' THEN 'expired' ELSE v_adjustment.status END,
+                'expires_at', v_adjustment.expires_at
+            ),
+            'Ask for a new one.'
+        );
+    END IF;
+    RETURN v_adjustment;
+END;
+$$;
+
+ALTER FUNCTION core._open_adjustment(p_adjustment uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._open_adjustment(p_adjustment uuid) IS 'The adjustment, locked; raises when there is none or it has been decided or has expired.';
+
 CREATE FUNCTION core._open_wallets() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1107,7 +2851,7 @@ CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uu
         SELECT r.ord, v.side, v.wallet_id
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, ord
+            metadata, event_at, ord
         )
         CROSS JOIN LATERAL (VALUES (1, r.from_wallet_id), (2, r.to_wallet_id)) AS v (side, wallet_id)
     ) AS s
@@ -1140,7 +2884,7 @@ BEGIN
             AND p_refusal.error_code IS NULL
             AND p_request.amount BETWEEN 1 AND 1000000000000000
             AND f.asset = p_request.asset AND t.asset = p_request.asset
-            AND f.status = 'active' AND t.status = 'active'
+            AND f.status = 'active' AND t.status IN ('active', 'debits_frozen') AND t.debt = 0
             AND (NOT p_payer_is_actor OR p_request.actor_id IS NULL OR f.owner_id = p_request.actor_id)
             AND f.balance - p_request.amount >= f.minimum + f.held
             AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
@@ -1148,6 +2892,13 @@ BEGIN
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key
+            )
+            AND NOT EXISTS (
+                SELECT FROM core.rates AS r
+                WHERE r.name IN (
+                    'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
+                    'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
+                )
             )
     ), wallet AS (
         UPDATE core.wallets AS w
@@ -1162,12 +2913,13 @@ BEGIN
     ), transfer AS (
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, o.from_seq, o.to_seq, o.now,
             p_request.actor_id, p_request.asset, p_request.kind,
-            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata
+            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata,
+            p_request.event_at
         FROM ok AS o
     ), entry AS (
         INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
@@ -1202,9 +2954,13 @@ BEGIN
         IF v_result.error_code IS NOT NULL THEN
             PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
         ELSIF NOT v_result.replayed THEN
-            PERFORM core._raise(
-                'TS902', 'INVARIANT_VIOLATED', jsonb_build_object('transfer_id', v_result.transfer_id),
-                'core._post_one and core._post_transfers disagree; nothing was moved. Report this.'
+            INSERT INTO core.outbox (type, channels, payload)
+            VALUES (
+                'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+                core._transfer_payload(
+                    v_result.transfer_id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount,
+                    p_request.asset, p_request.kind, p_request.reference, v_result.created_at
+                )
             );
         END IF;
     END IF;
@@ -1216,7 +2972,7 @@ ALTER FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.re
 
 COMMENT ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) IS 'One transfer: as core._post_transfers with a batch of one, and by it whenever there is something to decide; several times cheaper when there is not.';
 
-CREATE FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[] DEFAULT NULL::core.refusal[], p_payer_is_actor boolean DEFAULT false) RETURNS core.transfer_result[]
+CREATE FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[] DEFAULT NULL::core.refusal[], p_payer_is_actor boolean DEFAULT false, p_may_owe boolean DEFAULT false) RETURNS core.transfer_result[]
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -1255,6 +3011,9 @@ DECLARE
     v_link integer;
     v_posted boolean := false;
     v_start integer;
+    v_rules core.velocity_rules;
+    v_rooms bigint [];
+    v_limited core.refusal;
     v_results core.transfer_result [];
 BEGIN
     IF v_count = 0 THEN
@@ -1282,19 +3041,22 @@ BEGIN
     INTO v_ids, v_slots;
 
     PERFORM core._lock_wallets(v_ids);
-    SELECT
-        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
-        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
-        max(w.last_entry_at)
-    INTO v_wallets
-    FROM (
+    LOOP
         SELECT
-            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
-            k.last_entry_at
-        FROM core.wallets AS k
-        WHERE k.id = ANY (v_ids)
-        ORDER BY k.id
-    ) AS w;
+            array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+            array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
+            max(w.last_entry_at), max(w.held)
+        INTO v_wallets
+        FROM (
+            SELECT
+                k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+                k.last_entry_at
+            FROM core.wallets AS k
+            WHERE k.id = ANY (v_ids)
+            ORDER BY k.id
+        ) AS w;
+        EXIT WHEN v_wallets.held > 0 IS NOT TRUE OR core._expire_holds(v_ids) = 0;
+    END LOOP;
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
@@ -1315,6 +3077,12 @@ BEGIN
     -- What keys have done before these locks were ours, or do twice in this batch.
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
     FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
+
+    -- How much each payer may still pay, where a velocity limit is in force.
+    v_rules := core._velocity_rules();
+    IF v_rules.rules IS NOT NULL THEN
+        v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
+    END IF;
 
     FOR v_i IN 1..v_count LOOP
         v_from := v_slots[2 * v_i - 1];
@@ -1346,12 +3114,13 @@ BEGIN
 
         IF v_amount > 0 AND v_amount <= c_amount AND v_from > 0 AND v_to > 0 AND v_from <> v_to
             AND v_assets[v_i] = v_wallet_assets[v_from] AND v_assets[v_i] = v_wallet_assets[v_to]
-            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] = 'active'
+            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] IN ('active', 'debits_frozen')
             AND (NOT p_payer_is_actor OR v_actors[v_i] IS NULL OR v_actors[v_i] = v_owners[v_from])
-            AND v_balances[v_from] - v_amount >= v_floors[v_from]
+            AND (p_may_owe OR v_balances[v_from] - v_amount >= v_floors[v_from])
             AND v_earned[v_to] <= c_balance - v_amount
             AND v_balances[v_from] - v_amount >= v_earned[v_from] - c_balance
             AND (v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL)
+            AND (v_rooms IS NULL OR core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1) IS NOT NULL)
         THEN
             v_balances[v_from] := v_balances[v_from] - v_amount;
             v_balances[v_to] := v_balances[v_to] + v_amount;
@@ -1363,10 +3132,16 @@ BEGIN
             v_to_balances[v_i] := v_balances[v_to];
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
+            IF v_rooms IS NOT NULL THEN
+                v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1);
+            END IF;
             IF v_firsts IS NOT NULL THEN
                 v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
             END IF;
         ELSE
+            IF v_rooms IS NOT NULL THEN
+                v_limited := core._velocity_refusal(v_rooms, v_rules, v_from, p_requests[v_i], v_now);
+            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -1379,10 +3154,18 @@ BEGIN
                 v_from_seqs[v_j] := NULL;
                 v_from_balances[v_j] := NULL;
                 v_to_balances[v_j] := NULL;
+                IF v_rooms IS NOT NULL THEN
+                    v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_j], -1);
+                END IF;
             END LOOP;
             v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
             IF (v_refusals[v_i]).error_code IS NULL THEN
-                v_refusals[v_i] := core._explain_refusal(p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor);
+                v_refusals[v_i] := core._explain_refusal(
+                    p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor
+                );
+                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_limited.error_code IS NOT NULL THEN
+                    v_refusals[v_i] := v_limited;
+                END IF;
             END IF;
             FOR v_j IN v_start..v_i - 1 LOOP
                 v_refusals[v_j] := v_refusals[v_i];
@@ -1394,22 +3177,23 @@ BEGIN
         UPDATE core.wallets AS w
         SET
             balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now
+            last_entry_at = v_now,
+            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
         FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
         WHERE w.id = n.id AND w.version < n.version;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             r.id, r.from_wallet_id, r.to_wallet_id, r.amount, r.from_seq, r.to_seq, v_now, r.actor_id, r.asset, r.kind,
-            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata
+            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata, r.event_at
         FROM ROWS FROM (
             unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_to_seqs)
         ) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq, to_seq
+            metadata, event_at, id, from_seq, to_seq
         )
         WHERE r.from_seq IS NOT NULL;
 
@@ -1431,9 +3215,13 @@ BEGIN
         SELECT coalesce(r.actor_id, v_db_actor), r.idempotency_key, r.id, v_now, r.request_hash
         FROM ROWS FROM (unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs)) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq
+            metadata, event_at, id, from_seq
         )
         WHERE r.from_seq IS NOT NULL AND r.idempotency_key IS NOT NULL;
+
+        IF v_rooms IS NOT NULL THEN
+            PERFORM core._count_velocity(v_wallets.ids, v_owners, v_rules, v_rooms, v_now);
+        END IF;
     END IF;
 
     SELECT array_agg(ROW(
@@ -1453,9 +3241,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) OWNER TO tessera_ledger;
+ALTER FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) IS 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';
+COMMENT ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) IS 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';
 
 CREATE FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) RETURNS void
     LANGUAGE plpgsql
@@ -1474,7 +3262,7 @@ ALTER FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text
 
 COMMENT ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) IS 'Raises SQLSTATE p_code (TSnnn) with the slug as message, the facts as JSON in DETAIL and what to do in HINT.';
 
-CREATE FUNCTION core._rate(p_name text, p_asset text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS numeric
+CREATE FUNCTION core._rate(p_name text, p_asset text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_scope text DEFAULT NULL::text) RETURNS numeric
     LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
@@ -1485,23 +3273,166 @@ BEGIN
     INTO v_value
     FROM core.rates AS r
     WHERE
-        r.name = p_name AND (r.asset = p_asset OR r.asset IS NULL)
+        r.name = p_name AND (r.asset = p_asset OR r.asset IS NULL) AND (r.scope = p_scope OR r.scope IS NULL)
         AND r.valid_from <= v_at AND (r.valid_to IS NULL OR r.valid_to > v_at)
-    ORDER BY r.asset NULLS LAST, r.valid_from DESC
+    ORDER BY r.scope NULLS LAST, r.asset NULLS LAST, r.valid_from DESC
     LIMIT 1;
     IF v_value IS NULL THEN
         PERFORM core._raise(
-            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', p_name, 'asset', p_asset, 'at', v_at),
-            'Add a row to core.rates that is in force.'
+            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', p_name, 'asset', p_asset, 'scope', p_scope, 'at', v_at),
+            'Set the rate: api.set_rate, or PUT /admin/rates.'
         );
     END IF;
     RETURN v_value;
 END;
 $$;
 
-ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) IS 'The value of the rate p_name for p_asset in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) IS 'The value of the rate p_name for p_asset and p_scope in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+
+CREATE FUNCTION core._request_hash(p_key text, p_request bytea) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN p_key IS NOT NULL THEN substring(sha256(p_request) FROM 1 FOR 16) END
+$$;
+
+ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
+
+CREATE FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_low bigint := 0;
+    v_high bigint;
+    v_middle bigint;
+    v_at timestamptz;
+BEGIN
+    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_high IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
+    END IF;
+    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
+    WHILE v_low < v_high LOOP
+        v_middle := v_low + (v_high - v_low + 1) / 2;
+        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
+        IF v_at <= p_at THEN
+            v_low := v_middle;
+        ELSE
+            v_high := v_middle - 1;
+        END IF;
+    END LOOP;
+    RETURN v_low;
+END;
+$$;
+
+ALTER FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) IS 'seq of the last entry of a wallet with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+
+CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_wallet core.wallets;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+    PERFORM core._lock_wallets(ARRAY[p_wallet]);
+    PERFORM core._expire_holds(ARRAY[p_wallet]);
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was changed.');
+    ELSIF v_wallet.status = coalesce(p_status, v_wallet.status) AND v_wallet.minimum = coalesce(p_minimum, v_wallet.minimum) THEN
+        RETURN;
+    ELSIF v_wallet.status = 'closed' THEN
+        PERFORM core._raise('TS311', 'WALLET_CLOSED', jsonb_build_object('wallet_id', p_wallet), 'A closed wallet stays closed.');
+    ELSIF p_status = 'closed' AND (v_wallet.balance, v_wallet.held, v_wallet.debt) <> (0, 0, 0) THEN
+        PERFORM core._raise(
+            'TS323', 'WALLET_NOT_EMPTY',
+            jsonb_build_object('wallet_id', p_wallet, 'balance', v_wallet.balance, 'held', v_wallet.held, 'debt', v_wallet.debt),
+            'Move what is in it, and release what is held, first.'
+        );
+    ELSIF p_minimum IS NOT NULL AND p_minimum NOT BETWEEN -9000000000000000000 AND 1000000000000000 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'minimum'), 'Nothing was changed.');
+    ELSIF v_wallet.balance - v_wallet.held < p_minimum THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_minimum, 'current', v_wallet.balance - v_wallet.held,
+                'shortfall', p_minimum - v_wallet.balance + v_wallet.held, 'asset', v_wallet.asset
+            ),
+            'The wallet has less than its new minimum.'
+        );
+    END IF;
+    UPDATE core.wallets AS w
+    SET
+        status = coalesce(p_status, w.status), minimum = coalesce(p_minimum, w.minimum),
+        debt = CASE WHEN w.debt > 0 THEN greatest(0, coalesce(p_minimum, w.minimum) + w.held - w.balance) ELSE 0 END
+    WHERE w.id = p_wallet;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, p_action, p_wallet,
+        jsonb_strip_nulls(jsonb_build_object(
+            'reason', p_reason, 'status', p_status, 'status_before', CASE WHEN p_status IS NOT NULL THEN v_wallet.status END,
+            'minimum', p_minimum, 'minimum_before', CASE WHEN p_minimum IS NOT NULL THEN v_wallet.minimum END
+        ))
+    );
+END;
+$$;
+
+ALTER FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets status or minimum of a wallet (NULL: as it is), with a reason, and writes it to the audit log.';
+
+CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.idempotency_keys (actor_id, key, created_at, request_hash, result)
+    SELECT coalesce(p_actor, core._database_actor()), p_key, clock_timestamp(), p_hash, p_result
+    WHERE p_key IS NOT NULL
+$$;
+
+ALTER FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) IS 'Stores a result under a key; nothing where p_key is NULL. See core._stored_result.';
+
+CREATE FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_key core.idempotency_keys;
+BEGIN
+    IF p_key IS NULL THEN
+        RETURN NULL;
+    ELSIF octet_length(p_key) NOT BETWEEN 1 AND 255 THEN
+        PERFORM core._raise(
+            'TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255),
+            'Use 1 to 255 bytes.'
+        );
+    END IF;
+    SELECT k.* INTO v_key
+    FROM core.idempotency_keys AS k
+    WHERE k.actor_id = coalesce(p_actor, core._database_actor()) AND k.key = p_key;
+    IF v_key.key IS NULL THEN
+        RETURN NULL;
+    ELSIF v_key.request_hash <> p_hash THEN
+        PERFORM core._raise(
+            'TS301', 'IDEMPOTENCY_KEY_REUSED', jsonb_build_object('idempotency_key', p_key),
+            'Use a new key for a new request.'
+        );
+    END IF;
+    RETURN coalesce(v_key.result, jsonb_build_object('transfer_id', v_key.transfer_id));
+END;
+$$;
+
+ALTER FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) IS 'The result stored with the key p_key of p_actor (or of this database login), if the request is the same; NULL when the key is new or NULL.';
 
 CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
@@ -1527,6 +3458,33 @@ ALTER FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) OWN
 
 COMMENT ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) IS 'The shard of a system wallet that is used on behalf of the row with this id.';
 
+CREATE FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+    v_rooms bigint[] := p_rooms;
+    v_count CONSTANT integer := cardinality(p_rules.rules);
+    v_at integer;
+    v_need bigint;
+BEGIN
+    FOR v_r IN 1..v_count LOOP
+        CONTINUE WHEN p_rules.scopes[v_r] <> p_request.kind OR p_rules.assets[v_r] <> p_request.asset;
+        v_at := (p_place - 1) * v_count + v_r;
+        v_need := CASE WHEN p_rules.counted[v_r] THEN 1 ELSE p_request.amount END;
+        CONTINUE WHEN v_rooms[v_at] = 9223372036854775807;
+        IF p_sign > 0 AND v_rooms[v_at] < v_need THEN
+            RETURN NULL;
+        END IF;
+        v_rooms[v_at] := v_rooms[v_at] - p_sign * v_need;
+    END LOOP;
+    RETURN v_rooms;
+END;
+$$;
+
+ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
+
 CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -1550,13 +3508,131 @@ ALTER FUNCTION core._user_channels(p_first uuid, p_second uuid) OWNER TO tessera
 
 COMMENT ON FUNCTION core._user_channels(p_first uuid, p_second uuid) IS 'Channels user:<id> of both, leaving out who is NULL (the owner of a system wallet).';
 
-CREATE FUNCTION core.uuid7() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    RETURN uuidv7();
+CREATE FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_count CONSTANT integer := cardinality(p_rules.rules);
+    v_room bigint;
+    v_need bigint;
+    v_window interval;
+    v_ends_at timestamptz;
+BEGIN
+    FOR v_r IN 1..v_count LOOP
+        CONTINUE WHEN p_rules.scopes[v_r] <> p_request.kind OR p_rules.assets[v_r] <> p_request.asset;
+        v_room := p_rooms[(p_place - 1) * v_count + v_r];
+        v_need := CASE WHEN p_rules.counted[v_r] THEN 1 ELSE p_request.amount END;
+        CONTINUE WHEN v_room >= v_need;
+        v_window := make_interval(secs => p_rules.seconds[v_r]);
+        v_ends_at := date_bin(v_window, p_now, '2000-01-01 00:00:00+00') + v_window;
+        RETURN ROW(
+            'TS601', 'VELOCITY_LIMIT',
+            jsonb_build_object(
+                'limit', split_part(p_rules.rules[v_r], '/', 1), 'maximum', p_rules.maxima[v_r],
+                'remaining', greatest(0, v_room), 'requested', v_need, 'wallet_id', p_request.from_wallet_id,
+                'resets_at', v_ends_at, 'retry_after', ceil(extract(EPOCH FROM v_ends_at - p_now))::integer
+            )
+        )::core.refusal;
+    END LOOP;
+    RETURN NULL;
+END;
+$$;
 
-ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
+ALTER FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+COMMENT ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) IS 'TS601 with the limit, what is left of it and when its window ends; NULL when the payment breaks none.';
+
+CREATE FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT array_agg(
+        CASE
+            WHEN p_owners[w.place] IS NULL THEN 9223372036854775807
+            ELSE r.maximum - coalesce((
+                SELECT c.used
+                FROM core.velocity_counters AS c
+                WHERE
+                    c.wallet_id = w.wallet_id AND c.rule = r.rule
+                    AND c.since = date_bin(make_interval(secs => r.seconds), p_now, '2000-01-01 00:00:00+00')
+            ), 0)
+        END
+        ORDER BY w.place, r.number
+    )
+    FROM unnest(p_wallets) WITH ORDINALITY AS w (wallet_id, place)
+    CROSS JOIN unnest(p_rules.rules, p_rules.seconds, p_rules.maxima) WITH ORDINALITY AS r (rule, seconds, maximum, number)
+$$;
+
+ALTER FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) IS 'What each wallet may still pay in the current window of each rule, wallet by wallet; system wallets without end.';
+
+CREATE FUNCTION core._velocity_rules() RETURNS core.velocity_rules
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        ROW(
+            array_agg(concat_ws('/', l.name, coalesce(l.scope, '*'), coalesce(l.asset, '*'))), array_agg(l.scope),
+            array_agg(l.asset),
+            array_agg(
+                CASE WHEN l.name LIKE '%_minute' THEN 60 WHEN l.name LIKE '%_hour' THEN 3600 ELSE 86400 END
+            ),
+            array_agg(l.name LIKE 'velocity_count%'), array_agg(floor(l.value)::bigint)
+        )::core.velocity_rules
+    FROM (
+        SELECT DISTINCT ON (r.name, r.scope, r.asset) r.name, r.scope, r.asset, r.value
+        FROM core.rates AS r
+        WHERE
+            r.name IN (
+                'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
+                'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
+            )
+            AND r.valid_from <= statement_timestamp() AND (r.valid_to IS NULL OR r.valid_to > statement_timestamp())
+        ORDER BY r.name, r.scope, r.asset, r.valid_from DESC
+    ) AS l
+$$;
+
+ALTER FUNCTION core._velocity_rules() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._velocity_rules() IS 'The rates velocity_{amount,count}_{minute,hour,day} in force: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
+
+CREATE TABLE core.audit_log (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    db_user text DEFAULT SESSION_USER NOT NULL,
+    action text NOT NULL,
+    subject_id uuid,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    request_id text DEFAULT NULLIF(current_setting('tessera.request_id'::text, true), ''::text),
+    address text DEFAULT NULLIF(current_setting('tessera.address'::text, true), ''::text),
+    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
+);
+
+ALTER TABLE core.audit_log OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters afterwards: rights, keys, suspensions, money made by hand. Append-only.';
+
+COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
+
+COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
+
+CREATE VIEW api.audit_log AS
+ SELECT id AS audit_id,
+    created_at,
+    actor_id,
+    db_user,
+    action,
+    subject_id,
+    details,
+    request_id,
+    address
+   FROM core.audit_log l;
+
+ALTER VIEW api.audit_log OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.audit_log IS 'Who did what to what, when, from where. Ids are ordered by time.';
 
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
@@ -1590,45 +3666,93 @@ ALTER VIEW api.entries OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.entries IS 'Two rows a transfer: signed amount and the wallet''s balance after it; seq is 1, 2, 3… in each wallet.';
 
-CREATE TABLE core.rates (
-    id uuid DEFAULT core.uuid7() NOT NULL,
+CREATE VIEW api.holds AS
+ SELECT id AS hold_id,
+    wallet_id,
+    asset,
+    amount,
+    captured,
+    released,
+        CASE
+            WHEN ((status = 'open'::text) AND (expires_at > now())) THEN ((amount - captured) - released)
+            ELSE (0)::bigint
+        END AS remaining,
+        CASE
+            WHEN ((status = 'open'::text) AND (expires_at <= now())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    kind,
+    reference,
+    actor_id,
+    db_user,
+    metadata,
+    created_at,
+    expires_at,
+    closed_at
+   FROM core.holds h;
+
+ALTER VIEW api.holds OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.holds IS 'Holds; remaining is what can still be captured, in minor units of the asset. A hold past expires_at shows as expired at once.';
+
+CREATE TABLE core.rate_names (
     name text NOT NULL,
-    asset text,
-    value numeric NOT NULL,
     unit text NOT NULL,
-    valid_from timestamp with time zone DEFAULT now() NOT NULL,
-    valid_to timestamp with time zone,
-    note text,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT rates_bps CHECK (((unit <> 'bps'::text) OR (value <= (10000)::numeric))),
-    CONSTRAINT rates_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
-    CONSTRAINT rates_period CHECK (((valid_to IS NULL) OR (valid_to > valid_from))),
-    CONSTRAINT rates_unit_check CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text]))),
-    CONSTRAINT rates_value_check CHECK (((value >= (0)::numeric) AND (value < '1000000000000000'::numeric)))
+    scoped text,
+    meaning text NOT NULL,
+    CONSTRAINT rate_names_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
+    CONSTRAINT rate_names_unit_check CHECK ((unit = ANY (ARRAY['bps'::text, 'tokens'::text, 'minor_units'::text, 'usd'::text, 'seconds'::text, 'days'::text, 'count'::text])))
 );
 
-ALTER TABLE core.rates OWNER TO tessera_owner;
+ALTER TABLE core.rate_names OWNER TO tessera_owner;
 
-COMMENT ON TABLE core.rates IS 'Every number that decides about money: fees, shares, prices, limits. Of several in force the one with the latest valid_from counts. Nothing falls back to a number in code: a missing rate is TS801 CONFIGURATION_ERROR.';
+COMMENT ON TABLE core.rate_names IS 'The rates there are: a name that is not here cannot be set, so a slip of the pen is no rate.';
 
-COMMENT ON COLUMN core.rates.asset IS 'The asset it is for; NULL for all.';
+COMMENT ON COLUMN core.rate_names.scoped IS 'What the scope of such a rate names: kind (of transfer) or role. NULL: it has none.';
 
-COMMENT ON COLUMN core.rates.unit IS 'bps = hundredths of a percent.';
-
-CREATE VIEW api.rates AS
+CREATE VIEW api.rate_names AS
  SELECT name,
-    asset,
-    value,
     unit,
-    valid_from,
-    valid_to,
-    note
-   FROM core.rates r;
+    scoped,
+    meaning
+   FROM core.rate_names n;
 
-ALTER VIEW api.rates OWNER TO tessera_owner;
+ALTER VIEW api.rate_names OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.rates IS 'Fees, shares, prices and limits with their periods; of several in force the latest valid_from counts.';
+COMMENT ON VIEW api.rate_names IS 'The rates there are, their units and what they mean.';
+
+CREATE TABLE core.refunds (
+    original_id uuid NOT NULL,
+    transfer_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    owed bigint NOT NULL,
+    policy text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT refunds_amount_check CHECK ((amount > 0)),
+    CONSTRAINT refunds_check CHECK (((owed >= 0) AND (owed <= amount))),
+    CONSTRAINT refunds_policy_check CHECK ((policy = ANY (ARRAY['refuse'::text, 'within_balance'::text, 'create_debt'::text])))
+);
+
+ALTER TABLE core.refunds OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.refunds IS 'Which transfer gives back (part of) which; the sum never passes the original. Append-only.';
+
+COMMENT ON COLUMN core.refunds.owed IS 'Part that the payee did not have: it went to the debt of their wallet.';
+
+CREATE VIEW api.refunds AS
+ SELECT original_id,
+    transfer_id,
+    amount,
+    owed,
+    policy,
+    reason,
+    created_at
+   FROM core.refunds r;
+
+ALTER VIEW api.refunds OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.refunds IS 'Refunds: transfer_id gives back amount of original_id; owed of it became debt of the wallet that paid it.';
 
 CREATE TABLE core.tips (
     id uuid NOT NULL,
@@ -1682,7 +3806,8 @@ CREATE TABLE core.transfers (
     kind text NOT NULL,
     db_user text,
     reference text,
-    metadata jsonb
+    metadata jsonb,
+    event_at timestamp with time zone
 );
 
 ALTER TABLE core.transfers OWNER TO tessera_owner;
@@ -1701,6 +3826,8 @@ COMMENT ON COLUMN core.transfers.db_user IS 'session_user, when no actor was giv
 
 COMMENT ON COLUMN core.transfers.reference IS 'What it belongs to, in the caller''s words.';
 
+COMMENT ON COLUMN core.transfers.event_at IS 'When it happened, where the caller said so; NULL when that is created_at. Balances and statements go by created_at.';
+
 CREATE VIEW api.transfers AS
  SELECT id AS transfer_id,
     from_wallet_id,
@@ -1712,95 +3839,13 @@ CREATE VIEW api.transfers AS
     actor_id,
     db_user,
     metadata,
-    created_at
+    created_at,
+    COALESCE(event_at, created_at) AS event_at
    FROM core.transfers t;
 
 ALTER VIEW api.transfers OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.transfers IS 'Every movement there ever was, one row each.';
-
-CREATE TABLE core.assets (
-    code text NOT NULL,
-    scale smallint NOT NULL,
-    name text NOT NULL,
-    opens_with_user boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z][A-Z0-9_]{1,15}$'::text)),
-    CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 18)))
-);
-
-ALTER TABLE core.assets OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.assets IS 'What a wallet can hold. An amount is a whole number of the asset''s minor unit: 10^-scale of the asset.';
-
-COMMENT ON COLUMN core.assets.scale IS 'Decimals of the asset: TOKEN 0 (an amount of 50 is 50 tokens), money 4 (an amount of 50 is 0.0050).';
-
-COMMENT ON COLUMN core.assets.opens_with_user IS 'Each new user gets a wallet of this asset.';
-
-CREATE TABLE core.wallets (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    owner_id uuid,
-    balance bigint DEFAULT 0 NOT NULL,
-    held bigint DEFAULT 0 NOT NULL,
-    minimum bigint DEFAULT 0 NOT NULL,
-    version bigint DEFAULT 0 NOT NULL,
-    lifetime_earned bigint DEFAULT 0 NOT NULL,
-    lifetime_spent bigint DEFAULT 0 NOT NULL,
-    last_entry_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    shard smallint DEFAULT 0 NOT NULL,
-    asset text NOT NULL,
-    purpose core.wallet_purpose DEFAULT 'user'::text NOT NULL,
-    status core.wallet_status DEFAULT 'active'::text NOT NULL,
-    CONSTRAINT wallets_floor CHECK (((held >= 0) AND ((balance - held) >= minimum))),
-    CONSTRAINT wallets_system_has_no_owner CHECK (((owner_id IS NULL) = ((purpose)::text <> 'user'::text)))
-)
-WITH (fillfactor='50');
-
-ALTER TABLE core.wallets OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.wallets IS 'One balance of one asset. Written only by core._post_transfers and the functions beside it; every change is an entry.';
-
-COMMENT ON COLUMN core.wallets.owner_id IS 'The user it belongs to; NULL for a system wallet (issuance, revenue, rewards, payout_clearing).';
-
-COMMENT ON COLUMN core.wallets.balance IS 'Minor units. Equals the balance of the wallet''s entry with seq = version (0 when there is none).';
-
-COMMENT ON COLUMN core.wallets.held IS 'Part of the balance set aside by open holds. Spendable is balance - held - minimum.';
-
-COMMENT ON COLUMN core.wallets.minimum IS 'Lowest balance allowed. 0 for a user; negative is an overdraft; issuance is bounded only by bigint.';
-
-COMMENT ON COLUMN core.wallets.version IS 'Number of entries so far, and the seq of the last one.';
-
-COMMENT ON COLUMN core.wallets.lifetime_earned IS 'Sum of all credits, minor units.';
-
-COMMENT ON COLUMN core.wallets.lifetime_spent IS 'Sum of all debits, minor units, as a positive number.';
-
-COMMENT ON COLUMN core.wallets.last_entry_at IS 'created_at of the last entry; a later entry is never dated before it.';
-
-COMMENT ON COLUMN core.wallets.shard IS 'System wallets that would be hot are split; their sum counts. 0 for everybody else.';
-
-CREATE VIEW api.wallets AS
- SELECT w.id AS wallet_id,
-    w.owner_id,
-    (w.purpose)::text AS purpose,
-    w.shard,
-    w.asset,
-    a.scale,
-    w.balance,
-    w.held,
-    w.minimum,
-    ((w.balance - w.held) - w.minimum) AS spendable,
-    w.lifetime_earned,
-    w.lifetime_spent,
-    w.version,
-    (w.status)::text AS status,
-    w.created_at
-   FROM (core.wallets w
-     JOIN core.assets a ON ((a.code = w.asset)));
-
-ALTER VIEW api.wallets OWNER TO tessera_owner;
-
-COMMENT ON VIEW api.wallets IS 'Wallets; amounts in minor units of the asset (10^-scale). spendable = balance - held - minimum.';
 
 CREATE TABLE core.api_keys (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -1841,28 +3886,16 @@ COMMENT ON COLUMN core.api_keys.rate_limit_per_minute IS 'Requests a minute; NUL
 
 COMMENT ON COLUMN core.api_keys.last_used_at IS 'Written down about once a minute, not on each request.';
 
-CREATE TABLE core.audit_log (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    actor_id uuid,
-    db_user text DEFAULT SESSION_USER NOT NULL,
-    action text NOT NULL,
-    subject_id uuid,
-    details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    request_id text,
-    address text,
-    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
-    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
-    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
+CREATE TABLE core.captures (
+    hold_id uuid NOT NULL,
+    transfer_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    CONSTRAINT captures_amount_check CHECK ((amount > 0))
 );
 
-ALTER TABLE core.audit_log OWNER TO tessera_owner;
+ALTER TABLE core.captures OWNER TO tessera_owner;
 
-COMMENT ON TABLE core.audit_log IS 'Who did what to whom, where it matters afterwards: rights, keys, suspensions, money made by hand. Append-only.';
-
-COMMENT ON COLUMN core.audit_log.actor_id IS 'The user who did it; NULL when a database user did.';
-
-COMMENT ON COLUMN core.audit_log.subject_id IS 'What it was done to: a user, a key, a wallet.';
+COMMENT ON TABLE core.captures IS 'The transfers that captured a hold. Append-only.';
 
 CREATE TABLE core.creator_settings (
     user_id uuid NOT NULL,
@@ -2027,6 +4060,7 @@ CREATE TABLE core.users (
     token_epoch integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    referred_by_id uuid,
     CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
     CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
     CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
@@ -2044,6 +4078,30 @@ COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, 
 
 COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
 
+COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
+
+CREATE TABLE core.velocity_counters (
+    wallet_id uuid NOT NULL,
+    rule text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    used bigint NOT NULL,
+    CONSTRAINT velocity_counters_used_check CHECK ((used >= 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE core.velocity_counters OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.velocity_counters IS 'What a user''s wallet used up of a velocity limit in the current window, while one is in force. Written under the wallet''s lock.';
+
+COMMENT ON COLUMN core.velocity_counters.rule IS 'Name, scope and asset of the rate, joined by slashes.';
+
+COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole number of windows after 2000-01-01 00:00 UTC. An older one counts for nothing.';
+
+COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
+
+ALTER TABLE ONLY core.adjustments
+    ADD CONSTRAINT adjustments_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
@@ -2053,11 +4111,17 @@ ALTER TABLE ONLY core.assets
 ALTER TABLE ONLY core.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.captures
+    ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
+
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY core.entries
     ADD CONSTRAINT entries_pkey PRIMARY KEY (wallet_id, seq);
+
+ALTER TABLE ONLY core.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key);
@@ -2068,14 +4132,20 @@ ALTER TABLE ONLY core.login_attempts
 ALTER TABLE ONLY core.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (xid, id);
 
+ALTER TABLE ONLY core.rate_names
+    ADD CONSTRAINT rate_names_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY core.rates
-    ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, valid_from);
+    ADD CONSTRAINT rates_key UNIQUE NULLS NOT DISTINCT (name, asset, scope, valid_from);
 
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY core.refunds
+    ADD CONSTRAINT refunds_pkey PRIMARY KEY (original_id, transfer_id);
 
 ALTER TABLE ONLY core.schema_functions
     ADD CONSTRAINT schema_functions_pkey PRIMARY KEY (path);
@@ -2095,8 +4165,13 @@ ALTER TABLE ONLY core.transfers
 ALTER TABLE ONLY core.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.velocity_counters
+    ADD CONSTRAINT velocity_counters_pkey PRIMARY KEY (wallet_id, rule);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
+
+CREATE INDEX adjustments_pending_idx ON core.adjustments USING btree (id) WHERE (status = 'pending'::text);
 
 CREATE UNIQUE INDEX api_keys_key_hash_key ON core.api_keys USING btree (key_hash);
 
@@ -2108,9 +4183,19 @@ CREATE INDEX audit_log_actor_id_idx ON core.audit_log USING btree (actor_id, id)
 
 CREATE INDEX audit_log_subject_id_idx ON core.audit_log USING btree (subject_id, id);
 
+CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
+
+CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
+
+CREATE INDEX holds_wallet_idx ON core.holds USING btree (wallet_id, id);
+
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
+CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
+
 CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens USING btree (session_id);
+
+CREATE UNIQUE INDEX refunds_transfer_id_key ON core.refunds USING btree (transfer_id);
 
 CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
@@ -2122,21 +4207,45 @@ CREATE INDEX tips_sender_id_idx ON core.tips USING btree (sender_id, id);
 
 CREATE UNIQUE INDEX users_email_key ON core.users USING btree (lower(email));
 
+CREATE INDEX users_referred_by_id_idx ON core.users USING btree (referred_by_id) WHERE (referred_by_id IS NOT NULL);
+
 CREATE UNIQUE INDEX users_username_key ON core.users USING btree (username);
 
 CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_id, asset) WHERE (owner_id IS NOT NULL);
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
+CREATE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER adjustments_guard_writes BEFORE INSERT OR UPDATE ON core.adjustments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+
 CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
 CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
+
+CREATE TRIGGER audit_log_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.audit_log FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER captures_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.captures FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER captures_guard_writes BEFORE INSERT ON core.captures FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+
+CREATE TRIGGER refunds_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.refunds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights('user_id');
 
@@ -2147,6 +4256,10 @@ CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.ti
 CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER transfers_guard_writes BEFORE INSERT ON core.transfers FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER users_guard_referral BEFORE UPDATE ON core.users FOR EACH ROW WHEN ((new.referred_by_id IS DISTINCT FROM old.referred_by_id)) EXECUTE FUNCTION core._guard_referral();
+
+CREATE TRIGGER users_guard_referral_insert BEFORE INSERT ON core.users FOR EACH ROW WHEN ((new.referred_by_id IS NOT NULL)) EXECUTE FUNCTION core._guard_referral();
 
 CREATE TRIGGER users_notify_rights AFTER UPDATE ON core.users FOR EACH ROW WHEN ((((old.status IS DISTINCT FROM new.status) OR (old.roles IS DISTINCT FROM new.roles)) OR (old.token_epoch IS DISTINCT FROM new.token_epoch))) EXECUTE FUNCTION core._notify_rights('id');
 
@@ -2171,6 +4284,9 @@ ALTER TABLE ONLY core.refresh_tokens
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
 
+ALTER TABLE ONLY core.users
+    ADD CONSTRAINT users_referred_by_id_fkey FOREIGN KEY (referred_by_id) REFERENCES core.users(id);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
 
@@ -2188,6 +4304,40 @@ GRANT USAGE ON SCHEMA core TO tessera_app;
 GRANT USAGE ON SCHEMA core TO tessera_scheduler;
 GRANT USAGE ON SCHEMA core TO tessera_dba;
 
+REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
+GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
+
+REVOKE ALL ON TABLE core.adjustments FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.adjustments TO tessera_owner;
+GRANT SELECT ON TABLE core.adjustments TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_by) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_db_user) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decided_at) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(decision_reason) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT UPDATE(transfer_id) ON TABLE core.adjustments TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.adjustments TO tessera_app;
+GRANT SELECT ON TABLE api.adjustments TO tessera_scheduler;
+GRANT SELECT ON TABLE api.adjustments TO tessera_dba;
+GRANT SELECT ON TABLE api.adjustments TO tessera_readonly;
+GRANT SELECT ON TABLE api.adjustments TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.audit_ledger() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_app;
 GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_scheduler;
@@ -2198,143 +4348,18 @@ GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zon
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
-GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_app;
-GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
-GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_app;
-GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_app;
-GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
-GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_app;
-GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION api.wallet_balances(p_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
-GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
-
-REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core.uuid7() FROM PUBLIC;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_ledger;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
-GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
-
-REVOKE ALL ON TABLE core.entries FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
-GRANT SELECT ON TABLE core.entries TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.entries TO tessera_ledger;
-
-GRANT SELECT ON TABLE api.entries TO tessera_app;
-GRANT SELECT ON TABLE api.entries TO tessera_scheduler;
-GRANT SELECT ON TABLE api.entries TO tessera_dba;
-GRANT SELECT ON TABLE api.entries TO tessera_readonly;
-
-GRANT SELECT ON TABLE core.rates TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
-GRANT SELECT ON TABLE core.rates TO tessera_app;
-GRANT SELECT ON TABLE core.rates TO tessera_scheduler;
-
-GRANT SELECT ON TABLE api.rates TO tessera_app;
-GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
-GRANT SELECT ON TABLE api.rates TO tessera_dba;
-GRANT SELECT ON TABLE api.rates TO tessera_readonly;
-
-REVOKE ALL ON TABLE core.tips FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips TO tessera_owner;
-GRANT SELECT ON TABLE core.tips TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.tips TO tessera_ledger;
-
-GRANT SELECT ON TABLE api.tips TO tessera_app;
-GRANT SELECT ON TABLE api.tips TO tessera_scheduler;
-GRANT SELECT ON TABLE api.tips TO tessera_dba;
-GRANT SELECT ON TABLE api.tips TO tessera_readonly;
-
-REVOKE ALL ON TABLE core.transfers FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers TO tessera_owner;
-GRANT SELECT ON TABLE core.transfers TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.transfers TO tessera_ledger;
-
-GRANT SELECT ON TABLE api.transfers TO tessera_app;
-GRANT SELECT ON TABLE api.transfers TO tessera_scheduler;
-GRANT SELECT ON TABLE api.transfers TO tessera_dba;
-GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
+REVOKE ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.assets TO tessera_dba;
-GRANT SELECT ON TABLE core.assets TO tessera_ledger;
+GRANT SELECT,INSERT ON TABLE core.assets TO tessera_ledger;
 GRANT SELECT ON TABLE core.assets TO tessera_app;
 GRANT SELECT ON TABLE core.assets TO tessera_scheduler;
 
@@ -2359,13 +4384,267 @@ GRANT UPDATE(last_entry_at) ON TABLE core.wallets TO tessera_ledger;
 
 GRANT UPDATE(status) ON TABLE core.wallets TO tessera_ledger;
 
+GRANT UPDATE(debt) ON TABLE core.wallets TO tessera_ledger;
+
 GRANT SELECT ON TABLE api.wallets TO tessera_app;
 GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
 GRANT SELECT ON TABLE api.wallets TO tessera_dba;
 GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
+GRANT SELECT ON TABLE api.wallets TO tessera_ledger;
 
-GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
+REVOKE ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON TABLE core.rates FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.rates TO tessera_owner;
+GRANT SELECT ON TABLE core.rates TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.rates TO tessera_ledger;
+GRANT SELECT ON TABLE core.rates TO tessera_app;
+GRANT SELECT ON TABLE core.rates TO tessera_scheduler;
+
+GRANT UPDATE(valid_to) ON TABLE core.rates TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.rates TO tessera_app;
+GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
+GRANT SELECT ON TABLE api.rates TO tessera_dba;
+GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+GRANT SELECT ON TABLE api.rates TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_app;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.send_tips(p_tips api.tip_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_app;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.wallet_balances(p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION core._audit_adjustments() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_refunds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._expire_holds(p_wallets uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_rates() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_referral() FROM PUBLIC;
+
+REVOKE ALL ON TABLE core.holds FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
+GRANT SELECT ON TABLE core.holds TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(captured) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(released) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.holds TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.holds TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], p_refusals core.refusal[], p_payer_is_actor boolean, p_may_owe boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._velocity_rules() FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
@@ -2373,6 +4652,74 @@ GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.audit_log TO tessera_app;
+GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;
+GRANT SELECT ON TABLE api.audit_log TO tessera_dba;
+GRANT SELECT ON TABLE api.audit_log TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.entries FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
+GRANT SELECT ON TABLE core.entries TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.entries TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.entries TO tessera_app;
+GRANT SELECT ON TABLE api.entries TO tessera_scheduler;
+GRANT SELECT ON TABLE api.entries TO tessera_dba;
+GRANT SELECT ON TABLE api.entries TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.holds TO tessera_app;
+GRANT SELECT ON TABLE api.holds TO tessera_scheduler;
+GRANT SELECT ON TABLE api.holds TO tessera_dba;
+GRANT SELECT ON TABLE api.holds TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
+GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
+GRANT SELECT ON TABLE core.rate_names TO tessera_app;
+GRANT SELECT ON TABLE core.rate_names TO tessera_scheduler;
+
+GRANT SELECT ON TABLE api.rate_names TO tessera_app;
+GRANT SELECT ON TABLE api.rate_names TO tessera_scheduler;
+GRANT SELECT ON TABLE api.rate_names TO tessera_dba;
+GRANT SELECT ON TABLE api.rate_names TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.refunds FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.refunds TO tessera_owner;
+GRANT SELECT ON TABLE core.refunds TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.refunds TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.refunds TO tessera_app;
+GRANT SELECT ON TABLE api.refunds TO tessera_scheduler;
+GRANT SELECT ON TABLE api.refunds TO tessera_dba;
+GRANT SELECT ON TABLE api.refunds TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.tips FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips TO tessera_owner;
+GRANT SELECT ON TABLE core.tips TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.tips TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.tips TO tessera_app;
+GRANT SELECT ON TABLE api.tips TO tessera_scheduler;
+GRANT SELECT ON TABLE api.tips TO tessera_dba;
+GRANT SELECT ON TABLE api.tips TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.transfers FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers TO tessera_owner;
+GRANT SELECT ON TABLE core.transfers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.transfers TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.transfers TO tessera_app;
+GRANT SELECT ON TABLE api.transfers TO tessera_scheduler;
+GRANT SELECT ON TABLE api.transfers TO tessera_dba;
+GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
+
+REVOKE ALL ON TABLE core.captures FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tessera_owner;
+GRANT SELECT ON TABLE core.captures TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.captures TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
@@ -2411,6 +4758,17 @@ GRANT SELECT ON TABLE core.users TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
 GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
 GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.velocity_counters FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.velocity_counters TO tessera_owner;
+GRANT SELECT ON TABLE core.velocity_counters TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT UPDATE(since) ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT UPDATE(used) ON TABLE core.velocity_counters TO tessera_ledger;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;

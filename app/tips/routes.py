@@ -47,6 +47,7 @@ PERIODS: dict[str, timedelta | None] = {
         "WALLET_FROZEN",
         "WALLET_CLOSED",
         "BALANCE_LIMIT",
+        "VELOCITY_LIMIT",
         "USER_SUSPENDED",
         "CONFIGURATION_ERROR",
         "SERVER_BUSY",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,7 +13,17 @@ import msgspec
 from app.core.context import AppContext
 from app.core.database import Connection
 from app.core.errors import TesseraError, error, from_sql
-from app.wallets.structs import Transaction, TransferReceipt, Violation, WalletBalance
+from app.wallets.structs import (
+    CaptureRequest,
+    HoldReceipt,
+    HoldRequest,
+    RefundReceipt,
+    RefundRequest,
+    Transaction,
+    TransferReceipt,
+    Violation,
+    WalletBalance,
+)
 
 
 class TransferItem(NamedTuple):
@@ -29,6 +39,7 @@ class TransferItem(NamedTuple):
     reference: str | None
     actor_id: UUID
     metadata: str | None
+    event_at: datetime | None = None
 
 
 class Replayable(NamedTuple):
@@ -48,6 +59,10 @@ def _transaction(row: asyncpg.Record) -> Transaction:
     if fields["metadata"] is not None:
         fields["metadata"] = msgspec.json.decode(fields["metadata"])
     return Transaction(**fields)
+
+
+def _jsonb(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 class WalletQueries:
@@ -76,6 +91,60 @@ class WalletQueries:
             )
             for row in rows
         ]
+
+    async def place_hold(self, data: HoldRequest, key: str, actor: UUID) -> Replayable:
+        """Set an amount aside. Errors: those of api.place_hold."""
+        return await self._receipt(
+            HoldReceipt,
+            "SELECT * FROM api.place_hold($1, $2, $3, $4, $5, $6, $7, $8)",
+            data.wallet_id,
+            data.amount,
+            timedelta(seconds=data.expires_in_seconds),
+            key,
+            data.kind,
+            data.reference,
+            actor,
+            _jsonb(data.metadata),
+        )
+
+    async def capture_hold(self, hold: UUID, data: CaptureRequest, key: str, actor: UUID) -> Replayable:
+        """Pay out what a hold set aside. Errors: those of api.capture_hold."""
+        return await self._receipt(
+            HoldReceipt,
+            "SELECT * FROM api.capture_hold($1, $2, $3, $4, $5, $6, $7, $8)",
+            hold,
+            data.to_wallet_id,
+            data.amount,
+            data.close,
+            key,
+            data.reference,
+            actor,
+            _jsonb(data.metadata),
+        )
+
+    async def release_hold(self, hold: UUID, key: str, actor: UUID) -> Replayable:
+        """Give back what a hold set aside. Errors: those of api.release_hold."""
+        return await self._receipt(HoldReceipt, "SELECT * FROM api.release_hold($1, $2, $3)", hold, key, actor)
+
+    async def refund_transfer(self, transfer: UUID, data: RefundRequest, key: str, actor: UUID) -> Replayable:
+        """Give back a transfer. Errors: those of api.refund_transfer."""
+        return await self._receipt(
+            RefundReceipt,
+            "SELECT * FROM api.refund_transfer($1, $2, $3, $4, $5, $6)",
+            transfer,
+            data.amount,
+            key,
+            data.policy,
+            data.reason,
+            actor,
+        )
+
+    async def _receipt(self, receipt: type[msgspec.Struct], sql: str, *args: Any) -> Replayable:
+        row = await self.db.fetchrow(sql, *args)
+        assert row is not None
+        fields = dict(row)
+        replayed = fields.pop("replayed")
+        return Replayable(receipt(**fields), replayed)
 
     async def balances(self, user: UUID) -> list[WalletBalance]:
         """All wallets of a user."""

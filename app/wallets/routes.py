@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from litestar import Request, Router
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
 from app.core.auth import CurrentActor, requires
@@ -20,7 +21,20 @@ from app.core.routing import get, post
 from app.core.wiring import MONEY_BODY_LIMIT, Reply
 from app.wallets.queries import Replayable, WalletQueries
 from app.wallets.service import Transfers, to_csv
-from app.wallets.structs import Audit, Statement, TokenBalance, Transaction, TransferReceipt, TransferRequest, Wallets
+from app.wallets.structs import (
+    Audit,
+    CaptureRequest,
+    HoldReceipt,
+    HoldRequest,
+    RefundReceipt,
+    RefundRequest,
+    Statement,
+    TokenBalance,
+    Transaction,
+    TransferReceipt,
+    TransferRequest,
+    Wallets,
+)
 
 TAGS = ["wallets"]
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -162,6 +176,7 @@ async def get_statement(
         "WALLET_FROZEN",
         "WALLET_CLOSED",
         "BALANCE_LIMIT",
+        "VELOCITY_LIMIT",
         "USER_SUSPENDED",
         "SERVER_BUSY",
     ),
@@ -171,6 +186,112 @@ async def create_transfer(
 ) -> Response[TransferReceipt]:
     """From the caller's wallet. Repeating the key returns the first transfer, byte for byte."""
     return created(await transfers.send(actor.user_id, data, key))
+
+
+HOLD_ERRORS = (
+    "HOLD_NOT_FOUND",
+    "HOLD_CLOSED",
+    "USER_SUSPENDED",
+)
+
+
+@post(
+    "/wallets/holds",
+    operation_id="PlaceHold",
+    summary="Set an amount of a wallet aside",
+    tags=TAGS,
+    guards=[requires("holds:write", role="operator")],
+    opt=raises(
+        "INSUFFICIENT_TOKENS",
+        "WALLET_NOT_FOUND",
+        "WALLET_FROZEN",
+        "WALLET_CLOSED",
+        "METADATA_TOO_LARGE",
+        "INVALID_REQUEST",
+        "USER_SUSPENDED",
+    ),
+)
+async def place_hold(
+    data: JSONBody[HoldRequest], actor: CurrentActor, key: IdempotencyKey, wallets: NamedDependency[WalletQueries]
+) -> Response[HoldReceipt]:
+    """It cannot be spent until it is captured, released, or expires. Never on overdraft. For operators."""
+    return created(await wallets.place_hold(data, key, actor.user_id))
+
+
+@post(
+    "/wallets/holds/{hold_id:uuid}/capture",
+    operation_id="CaptureHold",
+    summary="Pay out what a hold set aside",
+    tags=TAGS,
+    guards=[requires("holds:write", role="operator")],
+    opt=raises(
+        *HOLD_ERRORS,
+        "HOLD_EXCEEDED",
+        "WALLET_NOT_FOUND",
+        "WALLET_FROZEN",
+        "WALLET_CLOSED",
+        "ASSET_MISMATCH",
+        "SELF_TRANSFER",
+        "BALANCE_LIMIT",
+        "VELOCITY_LIMIT",
+        "METADATA_TOO_LARGE",
+        "INVALID_REQUEST",
+    ),
+)
+async def capture_hold(
+    hold_id: FromPath[UUID],
+    data: JSONBody[CaptureRequest],
+    actor: CurrentActor,
+    key: IdempotencyKey,
+    wallets: NamedDependency[WalletQueries],
+) -> Response[HoldReceipt]:
+    """Whole or in parts, until nothing is left or a capture closes it. For operators."""
+    return created(await wallets.capture_hold(hold_id, data, key, actor.user_id))
+
+
+@post(
+    "/wallets/holds/{hold_id:uuid}/release",
+    operation_id="ReleaseHold",
+    summary="Give back what a hold set aside",
+    tags=TAGS,
+    guards=[requires("holds:write", role="operator")],
+    opt=raises(*HOLD_ERRORS),
+)
+async def release_hold(
+    hold_id: FromPath[UUID], actor: CurrentActor, key: IdempotencyKey, wallets: NamedDependency[WalletQueries]
+) -> Response[HoldReceipt]:
+    """What is left of it can be spent again. For operators."""
+    return created(await wallets.release_hold(hold_id, key, actor.user_id))
+
+
+@post(
+    "/admin/transfers/{transfer_id:uuid}/refund",
+    operation_id="RefundTransfer",
+    summary="Give back a transfer, whole or in part",
+    tags=["admin"],
+    guards=[requires("admin", role="admin")],
+    opt=raises(
+        "TRANSFER_NOT_FOUND",
+        "REFUND_EXCEEDED",
+        "NOT_REFUNDABLE",
+        "INSUFFICIENT_TOKENS",
+        "WALLET_FROZEN",
+        "WALLET_CLOSED",
+        "BALANCE_LIMIT",
+        "VELOCITY_LIMIT",
+        "INVALID_REQUEST",
+        "USER_SUSPENDED",
+    ),
+)
+async def refund_transfer(
+    transfer_id: FromPath[UUID],
+    data: JSONBody[RefundRequest],
+    actor: CurrentActor,
+    key: IdempotencyKey,
+    wallets: NamedDependency[WalletQueries],
+) -> Response[RefundReceipt]:
+    """By a linked transfer the other way; all refunds together never exceed the original."""
+    return created(await wallets.refund_transfer(transfer_id, data, key, actor.user_id))
 
 
 @get(
@@ -196,6 +317,10 @@ wallets_router = Router(
         list_transactions,
         get_statement,
         create_transfer,
+        place_hold,
+        capture_hold,
+        release_hold,
+        refund_transfer,
         audit_ledger,
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,64 @@ class TransferReceipt(msgspec.Struct, kw_only=True):
     amount: int
     asset: str
     new_balance: int
+    created_at: datetime
+
+
+class HoldRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which wallet, how much, for how long (up to 366 days)."""
+
+    wallet_id: UUID
+    amount: Amount
+    expires_in_seconds: Annotated[int, Meta(ge=1, le=31_622_400)]
+    kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,62}$", examples=["ticket"])] = "hold"
+    reference: Reference | None = None
+    metadata: Metadata | None = None
+
+
+class CaptureRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``amount`` left out: all that is left. ``close`` gives back what is left after it."""
+
+    to_wallet_id: UUID
+    amount: Amount | None = None
+    close: bool = False
+    reference: Reference | None = None
+    metadata: Metadata | None = None
+
+
+class HoldReceipt(msgspec.Struct, kw_only=True):
+    """A hold right after it was placed, captured or released; ``transfer_id`` of a capture."""
+
+    hold_id: UUID
+    wallet_id: UUID
+    status: str
+    amount: int
+    captured: int
+    remaining: int
+    balance: int
+    spendable: int
+    transfer_id: UUID | None
+    expires_at: datetime
+    created_at: datetime
+
+
+class RefundRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``amount`` left out: all that is left to refund. ``policy``: what if the payee has spent it."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    amount: Amount | None = None
+    policy: Literal["refuse", "within_balance", "create_debt"] = "refuse"
+
+
+class RefundReceipt(msgspec.Struct, kw_only=True):
+    """A refund: ``owed`` of it became the payee's debt; ``refundable`` is what is left of the original."""
+
+    transfer_id: UUID
+    original_id: UUID
+    amount: int
+    owed: int
+    refundable: int
+    from_balance: int
+    to_balance: int
     created_at: datetime
 
 

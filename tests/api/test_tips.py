@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.api.people import Person, api, register, slug
+from tests.support.money import without_rate
 from tests.support.postgres import Connection
 
 
@@ -132,7 +133,7 @@ async def test_the_fee_comes_from_the_rates(client: httpx.AsyncClient, db: Conne
 async def test_without_a_rate_nothing_moves(client: httpx.AsyncClient, db: Connection) -> None:
     fan, creator = await register(client), await creator_of(client)
     await fund(db, fan, 100)
-    await db.execute("DELETE FROM core.rates WHERE name = 'platform_fee'")
+    await without_rate(db, "platform_fee")
     answer = await tip(client, fan, creator.id, 55, "k")
     assert (answer.status_code, slug(answer)) == (503, "CONFIGURATION_ERROR")
     assert await db.fetchval("SELECT count(*) FROM core.tips") == 0

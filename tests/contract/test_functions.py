@@ -11,17 +11,24 @@ from app.settings import PROJECT_ROOT
 from tests.contract.sources import FunctionSource, function_sources, sql_files, without_comments
 from tests.support.postgres import Connection
 
-LEDGER = ("wallets", "transfers", "entries")
+LEDGER = ("wallets", "transfers", "entries", "holds", "captures", "refunds", "velocity_counters")
+OPENERS = {"core._open_wallets", "api.create_asset", "api.open_wallet", "api.open_system_wallet"}
+"""They make wallets, with nothing in them."""
+HOLDERS = {"api.place_hold", "api.capture_hold", "api.release_hold", "core._expire_holds"}
+"""They write what wallets hold, never what is in them."""
 WRITERS = {
     # The many and the one: _post_one is _post_transfers for a single request, and tested to do the same.
     "transfers": {"core._post_transfers", "core._post_one"},
     "entries": {"core._post_transfers", "core._post_one"},
-    # A new user's empty wallets.
-    "wallets": {"core._post_transfers", "core._post_one", "core._open_wallets"},
+    "wallets": {"core._post_transfers", "core._post_one", *OPENERS, "core._set_wallet", *HOLDERS},
+    "holds": HOLDERS,
+    "captures": {"api.capture_hold"},
+    "refunds": {"api.refund_transfer"},
+    "velocity_counters": {"core._count_velocity"},
 }
 MAY_NOTIFY = {"core._notify_rights"}
 """Not on a path of money: a commit that notifies holds a lock of the whole server."""
-EXAMPLES = ("docs/**/*.md", "docs/examples/**/*.sql")
+EXAMPLES = ("docs/**/*.md", "docs/sql-examples/**/*.sql")
 CALLERS = ("app/**/queries.py", "app/**/_queries.py", "scheduler/**/*.py")
 
 

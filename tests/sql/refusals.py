@@ -63,19 +63,19 @@ REFUSALS: dict[str, Case] = {
     "unknown actor": _case("TS211", "USER_NOT_FOUND", {"user_id": str(NOBODY)}, actor=NOBODY),
     "frozen payer": lambda w: (
         _plain(w, source=w.frozen.wallet),
-        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet)}),
+        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "wallet_status": "frozen"}),
     ),
     "frozen payee": lambda w: (
         _plain(w, target=w.frozen.wallet),
-        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet)}),
+        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "wallet_status": "frozen"}),
     ),
     "closed payer": lambda w: (
         _plain(w, source=w.closed.wallet),
-        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet)}),
+        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "wallet_status": "closed"}),
     ),
     "closed payee": lambda w: (
         _plain(w, target=w.closed.wallet),
-        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet)}),
+        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "wallet_status": "closed"}),
     ),
     "one token short": _case(
         "TS401",

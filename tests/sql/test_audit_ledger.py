@@ -7,12 +7,14 @@ import re
 import pytest
 
 from app.settings import PROJECT_ROOT
-from tests.support.money import Tip, Transfer, World, person, set_fee, tip, transfer, unguarded
+from tests.support.money import Tip, Transfer, World, balance, person, set_fee, tip, transfer, unguarded
 from tests.support.postgres import Connection
 
 ALICE = """(
     SELECT w.id FROM core.wallets AS w JOIN core.users AS u ON u.id = w.owner_id
     WHERE u.username = 'alice' AND w.asset = 'TOKEN')"""
+HOLD = "(SELECT h.id FROM core.holds AS h WHERE h.kind = 'partly')"
+BOB = ALICE.replace("'alice'", "'bob'")
 PLAIN = "(SELECT t.id FROM core.transfers AS t WHERE t.kind = 'gift')"
 
 BROKEN: dict[str, list[str]] = {
@@ -27,7 +29,7 @@ BROKEN: dict[str, list[str]] = {
     "user_has_wallets": [
         "DELETE FROM core.wallets USING core.users AS u WHERE u.id = owner_id AND u.username = 'newcomer'"
     ],
-    "seq_gapless": [f"UPDATE core.entries SET seq = seq + 5 WHERE wallet_id = {ALICE} AND seq = 2"],
+    "seq_gapless": [f"UPDATE core.entries SET seq = seq + 50 WHERE wallet_id = {ALICE} AND seq = 2"],
     "running_balance": [f"UPDATE core.entries SET balance = balance + 1 WHERE wallet_id = {ALICE} AND seq = 1"],
     "entries_in_time_order": [
         f"UPDATE core.entries SET created_at = created_at - interval '1 day' WHERE wallet_id = {ALICE} AND seq = 2"
@@ -36,6 +38,37 @@ BROKEN: dict[str, list[str]] = {
     "transfer_has_two_entries": [f"DELETE FROM core.entries WHERE transfer_id = {PLAIN} AND amount > 0"],
     "transfer_is_within_an_asset": [f"UPDATE core.transfers SET asset = 'EUR' WHERE id = {PLAIN}"],
     "transfer_names_who_asked": [f"UPDATE core.transfers SET db_user = NULL, actor_id = NULL WHERE id = {PLAIN}"],
+    "event_is_not_after_transfer": [
+        f"UPDATE core.transfers SET event_at = created_at + interval '1 second' WHERE id = {PLAIN}"
+    ],
+    "hold_is_in_a_wallet_of_its_asset": [f"UPDATE core.holds SET asset = 'EUR' WHERE id = {HOLD}"],
+    "captured_is_sum_of_captures": [
+        "UPDATE core.holds SET captured = captured + 1, released = released - 1 WHERE status = 'released'"
+    ],
+    "capture_has_hold_and_transfer": ["UPDATE core.captures SET transfer_id = core.uuid7()"],
+    "hold_names_who_asked": [f"UPDATE core.holds SET db_user = NULL WHERE id = {HOLD}"],
+    "hold_is_open_or_used_up": [
+        "ALTER TABLE core.holds DROP CONSTRAINT holds_closed",
+        f"UPDATE core.holds SET closed_at = now() WHERE id = {HOLD}",
+    ],
+    "refunds_are_within_original": [
+        "INSERT INTO core.refunds"
+        " SELECT r.original_id, core.uuid7(), 1000, 0, 'refuse', NULL, now() FROM core.refunds AS r"
+    ],
+    "refund_undoes_its_original": [
+        "UPDATE core.refunds SET original_id = (SELECT t.id FROM core.transfers AS t WHERE t.kind = 'tip')"
+    ],
+    "debt_is_what_is_missing": [f"UPDATE core.wallets SET debt = debt + 1 WHERE id = {BOB}"],
+    "debt_comes_from_refunds": ["UPDATE core.refunds SET owed = owed - 1 WHERE owed > 0"],
+    "adjustment_has_its_transfer": ["UPDATE core.adjustments SET amount = amount + 1"],
+    "adjustment_took_two_people": [
+        "ALTER TABLE core.adjustments DROP CONSTRAINT adjustments_two_people",
+        "UPDATE core.adjustments SET decided_by = requested_by, decided_db_user = requested_db_user",
+    ],
+    "referral_is_no_circle": [
+        "UPDATE core.users AS u SET referred_by_id = r.id FROM core.users AS r"
+        " WHERE (u.username, r.username) IN (('alice', 'bob'), ('bob', 'alice'))"
+    ],
     "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
     "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
     "tip_transfer_has_tip": ["DELETE FROM core.tips"],
@@ -44,7 +77,7 @@ BROKEN: dict[str, list[str]] = {
 
 
 async def _busy(world: World) -> None:
-    """A gift with a key, a tip with a fee, a user who has done nothing."""
+    """A gift with a key, a tip with a fee, holds in part captured and released, a debt, a user who has done nothing."""
     await person(world.db, "newcomer")
     await transfer(
         world.db,
@@ -52,6 +85,25 @@ async def _busy(world: World) -> None:
     )
     await set_fee(world.db, 2500)
     await tip(world.db, Tip(sender=world.alice.id, creator=world.creator.id, amount=20, key="k"))
+    for kind in ("partly", "released"):
+        hold = await world.db.fetchval(
+            "SELECT hold_id FROM api.place_hold($1, 10, interval '1 hour', p_kind => $2)", world.alice.wallet, kind
+        )
+        await world.db.execute("SELECT api.capture_hold($1, $2, 3)", hold, world.creator.wallet)
+    await world.db.execute("SELECT api.release_hold($1)", hold)
+    asked = await world.db.fetchval(
+        "SELECT adjustment_id FROM api.request_adjustment($1, $2, 1, 'by hand', p_actor => $3)",
+        world.alice.wallet,
+        world.bob.wallet,
+        world.alice.id,
+    )
+    await world.db.execute("SELECT api.approve_adjustment($1, $2)", asked, world.bob.id)
+    paid = await transfer(
+        world.db, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, kind="loan")
+    )
+    rest = await balance(world.db, world.bob.wallet)
+    await transfer(world.db, Transfer(source=world.bob.wallet, target=world.creator.wallet, amount=rest))
+    await world.db.execute("SELECT api.refund_transfer($1, p_policy => 'create_debt')", paid["transfer_id"])
 
 
 async def test_silent_while_the_books_balance(world: World, dba_conn: Connection) -> None:

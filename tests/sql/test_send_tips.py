@@ -33,6 +33,7 @@ from tests.support.money import (
     tips,
     unguarded,
     until_waiting,
+    without_rate,
     written,
 )
 from tests.support.postgres import Connection
@@ -81,11 +82,11 @@ REFUSALS: dict[str, Case] = {
     ),
     "frozen creator": lambda w: (
         _plain(w, creator=w.frozen.id),
-        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet)}),
+        Refusal("TS310", "WALLET_FROZEN", {"wallet_id": str(w.frozen.wallet), "wallet_status": "frozen"}),
     ),
     "closed sender": lambda w: (
         _plain(w, sender=w.closed.id),
-        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet)}),
+        Refusal("TS311", "WALLET_CLOSED", {"wallet_id": str(w.closed.wallet), "wallet_status": "closed"}),
     ),
     "one token short": _case(
         "TS401", "INSUFFICIENT_TOKENS", {"required": 101, "current": 100, "shortfall": 1, "asset": "TOKEN"}, amount=101
@@ -161,7 +162,7 @@ async def test_too_many(world: World, app_conn: Connection) -> None:
 
 @pytest.mark.parametrize("query", [TIP, TIPS])
 async def test_without_a_rate_nothing_is_sent(world: World, app_conn: Connection, query: str) -> None:
-    await world.db.execute("DELETE FROM core.rates WHERE name = 'platform_fee'")
+    await without_rate(world.db, "platform_fee")
     before = await written(world.db)
     arguments = _plain(world).arguments()
     refusal = await refused(app_conn, query, *(arguments if query == TIP else [[arguments]]))

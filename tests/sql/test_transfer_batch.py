@@ -12,6 +12,7 @@ from tests.conftest import Connect
 from tests.sql.refusals import NOBODY, REFUSALS
 from tests.support.money import (
     BATCH,
+    Person,
     Refusal,
     Transfer,
     World,
@@ -90,7 +91,7 @@ async def test_nothing_in_nothing_out(app_conn: Connection) -> None:
 
 async def test_an_item_of_nulls_is_refused(world: World, app_conn: Connection) -> None:
     rows = await app_conn.fetch(
-        "SELECT * FROM api.transfer_batch(ARRAY[NULL, ROW($1, $2, NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL)]"
+        "SELECT * FROM api.transfer_batch(ARRAY[NULL, ROW($1, $2, NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)]"
         "::api.transfer_request[])",
         world.alice.wallet,
         world.bob.wallet,
@@ -107,9 +108,9 @@ async def test_wallets_are_found_by_their_owners(world: World, app_conn: Connect
     rows = await app_conn.fetch(
         BATCH,
         [
-            (None, None, world.bob.id, 5, None, None, None, None, world.alice.id, None),
-            (None, None, world.bob.id, 7, "EUR", None, None, None, world.alice.id, None),
-            (None, None, NOBODY, 7, None, None, None, None, world.alice.id, None),
+            (None, None, world.bob.id, 5, None, None, None, None, world.alice.id, None, None),
+            (None, None, world.bob.id, 7, "EUR", None, None, None, world.alice.id, None, None),
+            (None, None, NOBODY, 7, None, None, None, None, world.alice.id, None, None),
         ],
     )
     assert [(r["from_wallet_id"], r["to_wallet_id"], r["asset"], r["error"]) for r in rows] == [
@@ -168,3 +169,12 @@ async def test_last_tokens_are_spent_once(world: World, connect: Connect) -> Non
     answers = await asyncio.gather(*(transfer_batch(c, [_pay(world, 60), _pay(world, 40)]) for c in conns))
     assert sorted(str(r["error"]) for rows in answers for r in rows) == ["INSUFFICIENT_TOKENS"] * 4 + ["None"] * 2
     assert await balance(world.db, world.bob.wallet) == 200
+
+
+async def test_keys_of_two_actors_do_not_meet(world: World, app_conn: Connection) -> None:
+    def pay(payer: Person, payee: Person, amount: int) -> Transfer:
+        return Transfer(source=payer.wallet, target=payee.wallet, amount=amount, key="k", actor=payer.id)
+
+    first = await transfer_batch(app_conn, [pay(world.alice, world.bob, 5)])
+    second = await transfer_batch(app_conn, [pay(world.bob, world.alice, 6), pay(world.alice, world.bob, 5)])
+    assert [(row["error"], row["replayed"]) for row in first + second] == [(None, False), (None, False), (None, True)]

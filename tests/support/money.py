@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -14,7 +15,7 @@ import msgspec
 
 from tests.support.postgres import Connection
 
-TRANSFER = "SELECT * FROM api.transfer($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+TRANSFER = "SELECT * FROM api.transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 BATCH = "SELECT * FROM api.transfer_batch($1::api.transfer_request[])"
 TIP = "SELECT * FROM api.send_tip($1, $2, $3, $4, $5, $6, $7)"
 TIPS = "SELECT * FROM api.send_tips($1::api.tip_request[])"
@@ -42,6 +43,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     actor: UUID | None = None
     metadata: str | None = None
+    event_at: datetime | None = None
 
     def arguments(self) -> tuple[Any, ...]:
         """Of api.transfer."""
@@ -55,6 +57,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
             self.reference,
             self.actor,
             self.metadata,
+            self.event_at,
         )
 
     def item(self) -> tuple[Any, ...]:
@@ -70,6 +73,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
             self.reference,
             self.actor,
             self.metadata,
+            self.event_at,
         )
 
 
@@ -191,8 +195,41 @@ async def open_wallet(
     return wallet
 
 
+async def overdraft(conn: Connection, wallet: UUID, minimum: int) -> None:
+    """How far below zero a wallet may go, or (above zero) how much must stay in it (by a superuser)."""
+    async with as_ledger(conn):
+        await conn.execute("UPDATE core.wallets SET minimum = $2 WHERE id = $1", wallet, minimum)
+
+
+async def lapse(conn: Connection, hold: UUID) -> None:
+    """Let a hold's time have passed (by a superuser, behind the ledger's back)."""
+    async with unguarded(conn):
+        await conn.execute(
+            "UPDATE core.holds SET created_at = created_at - interval '1 day', expires_at = clock_timestamp()"
+            " - interval '1 second' WHERE id = $1",
+            hold,
+        )
+
+
+async def set_rate(conn: Connection, name: str, value: int, unit: str, *, scope: str | None = None) -> None:
+    """A rate from now on (by a superuser)."""
+    await conn.execute(
+        "INSERT INTO core.rates (name, scope, value, unit, valid_from) VALUES ($1, $2, $3, $4, clock_timestamp())",
+        name,
+        scope,
+        value,
+        unit,
+    )
+
+
+async def without_rate(conn: Connection, name: str) -> None:
+    """As if a rate had never been set (by a superuser, behind the ledger's back)."""
+    async with unguarded(conn):
+        await conn.execute("DELETE FROM core.rates WHERE name = $1", name)
+
+
 async def set_status(conn: Connection, wallet: UUID, status: str) -> None:
-    """active, frozen or closed (by a superuser)."""
+    """active, debits_frozen, frozen or closed (by a superuser)."""
     async with as_ledger(conn):
         await conn.execute("UPDATE core.wallets SET status = $2 WHERE id = $1", wallet, status)
 
@@ -226,6 +263,10 @@ async def written(conn: Connection) -> list[asyncpg.Record]:
         UNION ALL SELECT 'transfer', to_jsonb(t) FROM core.transfers AS t
         UNION ALL SELECT 'entry', to_jsonb(e) FROM core.entries AS e
         UNION ALL SELECT 'key', to_jsonb(k) FROM core.idempotency_keys AS k
+        UNION ALL SELECT 'hold', to_jsonb(h) FROM core.holds AS h
+        UNION ALL SELECT 'capture', to_jsonb(c) FROM core.captures AS c
+        UNION ALL SELECT 'refund', to_jsonb(r) FROM core.refunds AS r
+        UNION ALL SELECT 'counter', to_jsonb(v) FROM core.velocity_counters AS v
         UNION ALL SELECT 'tip', to_jsonb(p) FROM core.tips AS p
         UNION ALL SELECT 'event', to_jsonb(o) FROM core.outbox AS o
         UNION ALL SELECT 'act', to_jsonb(a) FROM core.audit_log AS a

@@ -24,7 +24,7 @@ import asyncpg
 import msgspec
 
 from app.core.embedded import EmbeddedPostgres
-from app.core.migrations import migrate
+from app.core.migrations import SQL_DIRECTORY, migrate
 from app.settings import Settings, load_settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -112,7 +112,8 @@ async def prepare(url: str) -> ServerInfo:
     await info.create(info.template, template="template0")
     conn = await asyncpg.connect(info.url_of(info.template))
     try:
-        await migrate(conn)
+        # ./run mutants: the suite on functions with a mistake in them
+        await migrate(conn, directory=Path(os.environ.get("TESSERA_TEST_SQL", SQL_DIRECTORY)))
         for login in LOGINS.values():
             if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login):
                 await conn.execute(f"CREATE ROLE {login}")

@@ -5,7 +5,8 @@
 -- Errors   TS107 BATCH_TOO_LARGE, TS801 CONFIGURATION_ERROR (raised); per tip, in its outcome: TS101 INVALID_REQUEST,
 --          TS102 INVALID_AMOUNT, TS104 SELF_TRANSFER, TS106 IDEMPOTENCY_KEY_INVALID, TS108 MESSAGE_TOO_LONG,
 --          TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS212 CREATOR_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
---          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
+--          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED,
+--          TS601 VELOCITY_LIMIT
 CREATE OR REPLACE FUNCTION api.send_tips(p_tips api.tip_request []) RETURNS SETOF api.tip_outcome
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -27,10 +28,10 @@ BEGIN
         array_agg(ROW(
             t.sender_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, NULL, t.sender_id,
             CASE WHEN l.lead THEN t.idempotency_key END,
-            CASE WHEN l.lead AND t.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
+            CASE WHEN l.lead THEN core._request_hash(t.idempotency_key, record_send(ROW(
                 'tip'::text, t.sender_id, t.creator_id, t.amount, t.message, t.stream_id, t.call_id
-            ))) FROM 1 FOR 16) END,
-            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL
+            ))) END,
+            CASE WHEN t.fee > 0 AND t.fee < t.amount THEN t.ord::integer END, NULL, NULL
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),

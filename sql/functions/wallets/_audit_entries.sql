@@ -65,6 +65,12 @@ AS $$
     WHERE t.actor_id IS NULL AND t.db_user IS NULL
     UNION ALL
     SELECT
+        'event_is_not_after_transfer', 'transfer ' || t.id::text,
+        jsonb_build_object('event_at', t.event_at, 'created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE t.event_at > t.created_at
+    UNION ALL
+    SELECT
         'key_has_transfer', 'idempotency key ' || k.key,
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k

@@ -20,13 +20,9 @@ AS $$
     UNION ALL
     SELECT
         'spendable_not_negative', 'wallet ' || w.id::text,
-        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum)
+        jsonb_build_object('balance', w.balance, 'held', w.held, 'minimum', w.minimum, 'debt', w.debt)
     FROM core.wallets AS w
-    WHERE w.balance - w.held < w.minimum OR w.held < 0
-    UNION ALL
-    SELECT 'held_is_open_holds', 'wallet ' || w.id::text, jsonb_build_object('held', w.held, 'open_holds', 0)
-    FROM core.wallets AS w
-    WHERE w.held <> 0
+    WHERE w.balance - w.held < w.minimum - w.debt OR w.held < 0 OR w.debt < 0
     UNION ALL
     SELECT
         'lifetime_is_sum_of_entries', 'wallet ' || w.id::text,

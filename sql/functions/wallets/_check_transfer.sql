@@ -1,6 +1,6 @@
 -- _check_transfer: what can be said against a transfer request before any wallet is locked.
 -- Locks    nothing
--- Decides  the form of kind, reference, metadata and key; that a named actor exists and is not suspended
+-- Decides  the form of kind, reference, metadata and key; that event_at is not to come; that a named actor exists and is not suspended
 -- Writes   nothing
 -- Errors   TS109 INVALID_KIND, TS101 INVALID_REQUEST, TS105 METADATA_TOO_LARGE, TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS211 USER_NOT_FOUND, TS502 USER_SUSPENDED (returned, not raised)
@@ -10,9 +10,10 @@ CREATE OR REPLACE FUNCTION core._check_transfer(
     p_metadata jsonb,
     p_key text,
     p_actor_id uuid,
-    p_actor_status text
+    p_actor_status text,
+    p_event_at timestamptz DEFAULT NULL
 ) RETURNS core.refusal
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql VOLATILE PARALLEL SAFE
 AS $$
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
@@ -23,6 +24,8 @@ AS $$
             THEN ROW('TS105', 'METADATA_TOO_LARGE', jsonb_build_object('bytes', pg_column_size(p_metadata), 'maximum_bytes', 4096))::core.refusal
         WHEN octet_length(p_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_event_at > clock_timestamp() OR p_event_at = '-infinity'
+            THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'event_at', 'maximum', clock_timestamp()))::core.refusal
         WHEN p_actor_id IS NOT NULL AND p_actor_status IS NULL
             THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_actor_id))::core.refusal
         WHEN p_actor_status <> 'active'
@@ -30,5 +33,5 @@ AS $$
     END
 $$;
 
-COMMENT ON FUNCTION core._check_transfer(text, text, jsonb, text, uuid, text) IS
+COMMENT ON FUNCTION core._check_transfer(text, text, jsonb, text, uuid, text, timestamptz) IS
 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';

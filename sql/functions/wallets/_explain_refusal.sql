@@ -19,7 +19,10 @@ DECLARE
     v_request CONSTANT core.transfer_request := p_requests[p_position];
     v_from CONSTANT integer := p_slots[2 * p_position - 1];
     v_to CONSTANT integer := p_slots[2 * p_position];
-    v_shut integer := CASE WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from ELSE v_to END;
+    v_shut integer := CASE
+        WHEN p_wallets.statuses[v_from] <> 'active' THEN v_from
+        WHEN p_wallets.statuses[v_to] NOT IN ('active', 'debits_frozen') THEN v_to
+    END;
     v_spendable CONSTANT bigint := p_balances[v_from] - p_wallets.floors[v_from];
     v_required bigint := 0;
 BEGIN
@@ -44,11 +47,11 @@ BEGIN
         )::core.refusal;
     ELSIF p_payer_is_actor AND v_request.actor_id IS DISTINCT FROM p_wallets.owner_ids[v_from] AND v_request.actor_id IS NOT NULL THEN
         RETURN ROW('TS501', 'NOT_WALLET_OWNER', jsonb_build_object('wallet_id', v_request.from_wallet_id))::core.refusal;
-    ELSIF p_wallets.statuses[v_shut] <> 'active' THEN
+    ELSIF v_shut IS NOT NULL THEN
         RETURN ROW(
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
             CASE p_wallets.statuses[v_shut] WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallets.ids[v_shut])
+            jsonb_build_object('wallet_id', p_wallets.ids[v_shut], 'wallet_status', p_wallets.statuses[v_shut])
         )::core.refusal;
     END IF;
     -- all legs of a group that the same wallet pays

@@ -23,7 +23,7 @@ BEGIN
     INTO v_positions, v_transfer_ids, v_same
     FROM unnest(p_requests) WITH ORDINALITY AS r (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-        metadata, ord
+        metadata, event_at, ord
     )
     -- LIMIT: a plain join, planned while the table is small, may begin with all of it; and a session keeps its plans
     CROSS JOIN LATERAL (
@@ -44,7 +44,7 @@ BEGIN
             END AS first
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, ord
+            link, metadata, event_at, ord
         )
     ) AS f
     HAVING bool_or(f.first <> f.ord);

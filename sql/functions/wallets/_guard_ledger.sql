@@ -41,3 +41,18 @@ FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE OR REPLACE TRIGGER tips_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.tips
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER captures_guard_writes BEFORE INSERT ON core.captures
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER captures_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.captures
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER refunds_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.refunds
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

@@ -11,7 +11,7 @@ AS $$
         SELECT r.ord, v.side, v.wallet_id
         FROM unnest(p_requests) WITH ORDINALITY AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, ord
+            metadata, event_at, ord
         )
         CROSS JOIN LATERAL (VALUES (1, r.from_wallet_id), (2, r.to_wallet_id)) AS v (side, wallet_id)
     ) AS s

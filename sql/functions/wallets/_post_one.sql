@@ -1,10 +1,10 @@
 -- _post_one: one transfer, the short way. A function of few expressions, because PL/pgSQL prepares each anew in each
 -- transaction, and for a single transfer that cost three times the transfer itself (docs/performance.md).
 -- Locks    both wallets, in id order (core._lock_wallets)
--- Decides  after the locks: nothing but that everything is in order and the key is new; whatever else there is to
---          decide (a replay, a refusal) core._post_transfers decides
+-- Decides  after the locks: nothing but that everything is in order, the key new and no velocity limit set; whatever else
+--          there is to decide (a replay, a refusal, a hold that has expired, a debt) core._post_transfers decides
 -- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', in one statement
--- Errors   those of core._post_transfers, raised; TS902 INVARIANT_VIOLATED if the two ways disagree
+-- Errors   those of core._post_transfers, raised
 CREATE OR REPLACE FUNCTION core._post_one(
     p_request core.transfer_request,
     p_refusal core.refusal,
@@ -32,7 +32,7 @@ BEGIN
             AND p_refusal.error_code IS NULL
             AND p_request.amount BETWEEN 1 AND 1000000000000000
             AND f.asset = p_request.asset AND t.asset = p_request.asset
-            AND f.status = 'active' AND t.status = 'active'
+            AND f.status = 'active' AND t.status IN ('active', 'debits_frozen') AND t.debt = 0
             AND (NOT p_payer_is_actor OR p_request.actor_id IS NULL OR f.owner_id = p_request.actor_id)
             AND f.balance - p_request.amount >= f.minimum + f.held
             AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
@@ -40,6 +40,13 @@ BEGIN
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key
+            )
+            AND NOT EXISTS (
+                SELECT FROM core.rates AS r
+                WHERE r.name IN (
+                    'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
+                    'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
+                )
             )
     ), wallet AS (
         UPDATE core.wallets AS w
@@ -54,12 +61,13 @@ BEGIN
     ), transfer AS (
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             o.id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount, o.from_seq, o.to_seq, o.now,
             p_request.actor_id, p_request.asset, p_request.kind,
-            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata
+            CASE WHEN p_request.actor_id IS NULL THEN session_user END, p_request.reference, p_request.metadata,
+            p_request.event_at
         FROM ok AS o
     ), entry AS (
         INSERT INTO core.entries (wallet_id, seq, transfer_id, amount, balance, created_at)
@@ -94,9 +102,13 @@ BEGIN
         IF v_result.error_code IS NOT NULL THEN
             PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was moved.');
         ELSIF NOT v_result.replayed THEN
-            PERFORM core._raise(
-                'TS902', 'INVARIANT_VIOLATED', jsonb_build_object('transfer_id', v_result.transfer_id),
-                'core._post_one and core._post_transfers disagree; nothing was moved. Report this.'
+            INSERT INTO core.outbox (type, channels, payload)
+            VALUES (
+                'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+                core._transfer_payload(
+                    v_result.transfer_id, p_request.from_wallet_id, p_request.to_wallet_id, p_request.amount,
+                    p_request.asset, p_request.kind, p_request.reference, v_result.created_at
+                )
             );
         END IF;
     END IF;

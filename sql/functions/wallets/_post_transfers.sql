@@ -3,14 +3,17 @@
 -- Locks    all wallets named in the requests, in id order (core._lock_wallets); callers have locked their domain rows
 -- Decides  after the locks: what a key already did; then each request in turn against balances as the ones before it
 --          left them. A request that breaks a rule is refused alone, or with the requests it is linked to. p_refusals
---          (same positions, NULL = none) are the caller's own; p_payer_is_actor refuses to pay from another's wallet
--- Writes   wallets, transfers, entries, idempotency_keys: one statement each
+--          (same positions, NULL = none) are the caller's own; p_payer_is_actor refuses to pay from another's wallet;
+--          p_may_owe lets a payer go below its floor, into debt. Holds that have expired count for nothing
+-- Writes   wallets, transfers, entries, idempotency_keys: one statement each; holds that have expired (core._expire_holds),
+--          velocity_counters where a limit is in force
 -- Errors   TS107 BATCH_TOO_LARGE (raised); per request, returned: TS301 IDEMPOTENCY_KEY_REUSED, the caller's refusals,
 --          and those of core._explain_refusal
 CREATE OR REPLACE FUNCTION core._post_transfers(
     p_requests core.transfer_request [],
     p_refusals core.refusal [] DEFAULT NULL,
-    p_payer_is_actor boolean DEFAULT false
+    p_payer_is_actor boolean DEFAULT false,
+    p_may_owe boolean DEFAULT false
 ) RETURNS core.transfer_result []
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -50,6 +53,9 @@ DECLARE
     v_link integer;
     v_posted boolean := false;
     v_start integer;
+    v_rules core.velocity_rules;
+    v_rooms bigint [];
+    v_limited core.refusal;
     v_results core.transfer_result [];
 BEGIN
     IF v_count = 0 THEN
@@ -77,19 +83,22 @@ BEGIN
     INTO v_ids, v_slots;
 
     PERFORM core._lock_wallets(v_ids);
-    SELECT
-        array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
-        array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
-        max(w.last_entry_at)
-    INTO v_wallets
-    FROM (
+    LOOP
         SELECT
-            k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
-            k.last_entry_at
-        FROM core.wallets AS k
-        WHERE k.id = ANY (v_ids)
-        ORDER BY k.id
-    ) AS w;
+            array_agg(w.id), array_agg(w.owner_id), array_agg(w.balance), array_agg(w.minimum + w.held),
+            array_agg(w.lifetime_earned), array_agg(w.version), array_agg(w.asset), array_agg(w.status::text),
+            max(w.last_entry_at), max(w.held)
+        INTO v_wallets
+        FROM (
+            SELECT
+                k.id, k.owner_id, k.balance, k.minimum, k.held, k.lifetime_earned, k.version, k.asset, k.status,
+                k.last_entry_at
+            FROM core.wallets AS k
+            WHERE k.id = ANY (v_ids)
+            ORDER BY k.id
+        ) AS w;
+        EXIT WHEN v_wallets.held > 0 IS NOT TRUE OR core._expire_holds(v_ids) = 0;
+    END LOOP;
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
@@ -110,6 +119,12 @@ BEGIN
     -- What keys have done before these locks were ours, or do twice in this batch.
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
     FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
+
+    -- How much each payer may still pay, where a velocity limit is in force.
+    v_rules := core._velocity_rules();
+    IF v_rules.rules IS NOT NULL THEN
+        v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
+    END IF;
 
     FOR v_i IN 1..v_count LOOP
         v_from := v_slots[2 * v_i - 1];
@@ -141,12 +156,13 @@ BEGIN
 
         IF v_amount > 0 AND v_amount <= c_amount AND v_from > 0 AND v_to > 0 AND v_from <> v_to
             AND v_assets[v_i] = v_wallet_assets[v_from] AND v_assets[v_i] = v_wallet_assets[v_to]
-            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] = 'active'
+            AND v_statuses[v_from] = 'active' AND v_statuses[v_to] IN ('active', 'debits_frozen')
             AND (NOT p_payer_is_actor OR v_actors[v_i] IS NULL OR v_actors[v_i] = v_owners[v_from])
-            AND v_balances[v_from] - v_amount >= v_floors[v_from]
+            AND (p_may_owe OR v_balances[v_from] - v_amount >= v_floors[v_from])
             AND v_earned[v_to] <= c_balance - v_amount
             AND v_balances[v_from] - v_amount >= v_earned[v_from] - c_balance
             AND (v_refusals IS NULL OR (v_refusals[v_i]).error_code IS NULL)
+            AND (v_rooms IS NULL OR core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1) IS NOT NULL)
         THEN
             v_balances[v_from] := v_balances[v_from] - v_amount;
             v_balances[v_to] := v_balances[v_to] + v_amount;
@@ -158,10 +174,16 @@ BEGIN
             v_to_balances[v_i] := v_balances[v_to];
             v_from_seqs[v_i] := v_versions[v_from];
             v_to_seqs[v_i] := v_versions[v_to];
+            IF v_rooms IS NOT NULL THEN
+                v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_i], 1);
+            END IF;
             IF v_firsts IS NOT NULL THEN
                 v_twins[coalesce(v_firsts[v_i], v_i)] := v_i;
             END IF;
         ELSE
+            IF v_rooms IS NOT NULL THEN
+                v_limited := core._velocity_refusal(v_rooms, v_rules, v_from, p_requests[v_i], v_now);
+            END IF;
             -- take back the legs of this group that had passed
             FOR v_j IN REVERSE v_i - 1..v_start LOOP
                 v_from := v_slots[2 * v_j - 1];
@@ -174,10 +196,18 @@ BEGIN
                 v_from_seqs[v_j] := NULL;
                 v_from_balances[v_j] := NULL;
                 v_to_balances[v_j] := NULL;
+                IF v_rooms IS NOT NULL THEN
+                    v_rooms := core._take_room(v_rooms, v_rules, v_from, p_requests[v_j], -1);
+                END IF;
             END LOOP;
             v_refusals := coalesce(v_refusals, array_fill(NULL::core.refusal, ARRAY[v_count]));
             IF (v_refusals[v_i]).error_code IS NULL THEN
-                v_refusals[v_i] := core._explain_refusal(p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor);
+                v_refusals[v_i] := core._explain_refusal(
+                    p_requests, v_i, v_start, v_wallets, v_slots, v_balances, p_payer_is_actor
+                );
+                IF (v_refusals[v_i]).error = 'BALANCE_LIMIT' AND v_limited.error_code IS NOT NULL THEN
+                    v_refusals[v_i] := v_limited;
+                END IF;
             END IF;
             FOR v_j IN v_start..v_i - 1 LOOP
                 v_refusals[v_j] := v_refusals[v_i];
@@ -189,22 +219,23 @@ BEGIN
         UPDATE core.wallets AS w
         SET
             balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now
+            last_entry_at = v_now,
+            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
         FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
         WHERE w.id = n.id AND w.version < n.version;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
-            reference, metadata
+            reference, metadata, event_at
         )
         SELECT
             r.id, r.from_wallet_id, r.to_wallet_id, r.amount, r.from_seq, r.to_seq, v_now, r.actor_id, r.asset, r.kind,
-            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata
+            CASE WHEN r.actor_id IS NULL THEN session_user END, r.reference, r.metadata, r.event_at
         FROM ROWS FROM (
             unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs), unnest(v_to_seqs)
         ) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq, to_seq
+            metadata, event_at, id, from_seq, to_seq
         )
         WHERE r.from_seq IS NOT NULL;
 
@@ -226,9 +257,13 @@ BEGIN
         SELECT coalesce(r.actor_id, v_db_actor), r.idempotency_key, r.id, v_now, r.request_hash
         FROM ROWS FROM (unnest(p_requests), unnest(v_transfer_ids), unnest(v_from_seqs)) AS r (
             from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link,
-            metadata, id, from_seq
+            metadata, event_at, id, from_seq
         )
         WHERE r.from_seq IS NOT NULL AND r.idempotency_key IS NOT NULL;
+
+        IF v_rooms IS NOT NULL THEN
+            PERFORM core._count_velocity(v_wallets.ids, v_owners, v_rules, v_rooms, v_now);
+        END IF;
     END IF;
 
     SELECT array_agg(ROW(
@@ -248,5 +283,5 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION core._post_transfers(core.transfer_request [], core.refusal [], boolean) IS
+COMMENT ON FUNCTION core._post_transfers(core.transfer_request [], core.refusal [], boolean, boolean) IS
 'Moves money: locks the wallets, applies the requests one after another, writes all that passed in one go; one result a request, in order. With its short way core._post_one the only writer of wallets, transfers and entries.';

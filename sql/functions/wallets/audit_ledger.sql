@@ -11,6 +11,12 @@ AS $$
     UNION ALL
     SELECT e.rule, e.subject, e.detail FROM core._audit_entries() AS e
     UNION ALL
+    SELECT h.rule, h.subject, h.detail FROM core._audit_holds() AS h
+    UNION ALL
+    SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
+    UNION ALL
+    SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
+    UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
 

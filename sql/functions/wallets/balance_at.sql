@@ -1,8 +1,8 @@
 -- balance_at: the balance of a wallet at a moment.
 -- Locks    nothing
--- Decides  by binary search over seq (time never runs backwards in a wallet), so that no index on time is needed
+-- Decides  nothing
 -- Writes   nothing
--- Errors   TS210 WALLET_NOT_FOUND
+-- Errors   TS210 WALLET_NOT_FOUND (core._seq_at)
 CREATE OR REPLACE FUNCTION api.balance_at(p_wallet uuid, p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -10,26 +10,9 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-    v_low bigint := 0;
-    v_high bigint;
-    v_middle bigint;
-    v_at timestamptz;
+    v_seq CONSTANT bigint := core._seq_at(p_wallet, p_at);
 BEGIN
-    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
-    IF v_high IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
-    END IF;
-    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
-    WHILE v_low < v_high LOOP
-        v_middle := v_low + (v_high - v_low + 1) / 2;
-        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
-        IF v_at <= p_at THEN
-            v_low := v_middle;
-        ELSE
-            v_high := v_middle - 1;
-        END IF;
-    END LOOP;
-    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_low), 0);
+    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_seq), 0);
 END;
 $$;
 

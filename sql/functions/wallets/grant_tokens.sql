@@ -39,10 +39,8 @@ BEGIN
         ARRAY[ROW(
             CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
             v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
-            CASE WHEN p_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'grant'::text, p_user, p_amount, p_asset, p_reason
-            ))) FROM 1 FOR 16) END,
-            NULL, NULL
+            core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
+            NULL, NULL, NULL
         )::core.transfer_request],
         ARRAY[v_refusal]
     ))[1];

@@ -6,7 +6,7 @@
 --          TS105 METADATA_TOO_LARGE, TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND, TS502 USER_SUSPENDED,
 --          TS102 INVALID_AMOUNT, TS210 WALLET_NOT_FOUND, TS104 SELF_TRANSFER, TS103 ASSET_MISMATCH,
 --          TS501 NOT_WALLET_OWNER, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS401 INSUFFICIENT_TOKENS,
---          TS314 BALANCE_LIMIT, TS301 IDEMPOTENCY_KEY_REUSED
+--          TS314 BALANCE_LIMIT, TS301 IDEMPOTENCY_KEY_REUSED, TS601 VELOCITY_LIMIT
 CREATE OR REPLACE FUNCTION api.transfer_batch(p_requests api.transfer_request []) RETURNS SETOF api.transfer_outcome
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -23,12 +23,15 @@ BEGIN
     SELECT
         array_agg(ROW(
             s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.actor_id, s.idempotency_key,
-            CASE WHEN s.idempotency_key IS NOT NULL THEN substring(sha256(record_send(ROW(
-                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata
-            ))) FROM 1 FOR 16) END,
-            NULL, s.metadata
+            core._request_hash(s.idempotency_key, record_send(ROW(
+                'transfer'::text, s.from_wallet_id, s.to_wallet_id, s.amount, s.asset, s.kind, s.reference, s.metadata,
+                s.event_at
+            ))),
+            NULL, s.metadata, s.event_at
         )::core.transfer_request),
-        array_agg(core._check_transfer(s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status))
+        array_agg(core._check_transfer(
+            s.kind, s.reference, s.metadata, s.idempotency_key, s.actor_id, s.actor_status, s.event_at
+        ))
     INTO v_requests, v_refusals
     FROM (
         SELECT
@@ -45,6 +48,7 @@ BEGIN
             r.actor_id,
             r.idempotency_key,
             r.metadata,
+            r.event_at,
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
@@ -60,7 +64,7 @@ BEGIN
         )
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
 
@@ -70,7 +74,7 @@ BEGIN
         o.created_at, o.replayed, o.error_code, o.error, o.detail
     FROM ROWS FROM (unnest(v_requests), unnest(v_results)) WITH ORDINALITY AS o (
         from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash, link, metadata,
-        transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
+        event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail,
         ord
     );
 END;

@@ -19,9 +19,9 @@ FROM api.transfer(:'ada_wallet', :'ben_wallet', 120, p_key => 'gift-1', p_refere
 -- A batch: each item has its own outcome, and a refused one (here: too much) stops no other.
 SELECT o.ord, o.error_code, o.error, o.detail
 FROM api.transfer_batch(ARRAY[
-    (:'ada_wallet', :'ben_wallet', NULL, 30, 'TOKEN', 'transfer', 'b-1', 'first', NULL, NULL),
-    (:'ada_wallet', :'ben_wallet', NULL, 9000, 'TOKEN', 'transfer', 'b-2', 'too much', NULL, NULL),
-    (:'ben_wallet', NULL, :'ada', 5, 'TOKEN', 'transfer', 'b-3', 'back, to her wallet of TOKEN', NULL, NULL)
+    (:'ada_wallet', :'ben_wallet', NULL, 30, 'TOKEN', 'transfer', 'b-1', 'first', NULL, NULL, NULL),
+    (:'ada_wallet', :'ben_wallet', NULL, 9000, 'TOKEN', 'transfer', 'b-2', 'too much', NULL, NULL, NULL),
+    (:'ben_wallet', NULL, :'ada', 5, 'TOKEN', 'transfer', 'b-3', 'back, to her wallet of TOKEN', NULL, NULL, NULL)
 ]::api.transfer_request[]) AS o
 ORDER BY o.ord;
 
