@@ -7,6 +7,7 @@ The page's assets are the files of Swagger UI in the swagger-ui-py package; the 
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, cast
 
@@ -147,6 +148,9 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) ->
     responses = operation["responses"]
     for status in [status for status in responses if status.startswith("4")]:
         del responses[status]
+    for status, answer in responses.items():
+        # Litestar takes the long text, and "Document created, URL follows" is not so here.
+        answer["description"] = HTTPStatus(int(status)).phrase
     by_status: dict[int, list[str]] = {}
     for slug in errors_of(handler):
         by_status.setdefault(ERRORS[slug].status, []).append(slug)

@@ -149,6 +149,13 @@ def test_every_example_fits_its_schema() -> None:
     assert [(schema, value) for schema, value in examples if not fits(schema, value)] == []
 
 
+def test_texts_with_a_pattern_have_an_example() -> None:
+    """Without one the page shows characters at random that fit the pattern."""
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            assert "pattern" not in described or described.get("examples"), f"{name}.{field}"
+
+
 def test_bounds_of_whole_numbers_are_whole() -> None:
     assert DOCUMENT["components"]["schemas"]["TipRequest"]["properties"]["amount"]["minimum"] == 1
     assert re.findall(r"'(?:minimum|maximum|exclusive\w+|multipleOf)': \d+\.", str(DOCUMENT)) == []
@@ -172,6 +179,7 @@ def test_every_operation_tells_its_errors(case: tuple[str, str, dict[str, Any]])
     path, method, operation = case
     assert operation["description"]
     assert operation["summary"]
+    assert "URL follows" not in str(operation)
     problems = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
     told: set[str] = set()
     for status, answer in problems.items():
