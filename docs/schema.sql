@@ -497,12 +497,12 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
         AND (p_to IS NULL OR e.created_at < p_to)
         AND (p_kind IS NULL OR t.kind = p_kind)
     ORDER BY e.seq DESC
-    LIMIT least(greatest(p_limit, 1), 1000)
+    LIMIT least(greatest(coalesce(p_limit, 100), 1), 1000)
 $$;
 
 ALTER FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
