@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 import click
+import msgspec
 
 from app.core.connections import Access, located, running_database, target
 from app.settings import Settings, load_settings
@@ -25,6 +26,11 @@ def say(message: str) -> None:
 def command_settings() -> Settings:
     """The settings of this run, with the data folder in its place."""
     return located(load_settings(), say)
+
+
+def local_url(settings: Settings) -> str:
+    """Where this machine itself reaches the API."""
+    return msgspec.structs.replace(settings, public_url=None).base_url
 
 
 def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], settings: Settings | None = None) -> T:
