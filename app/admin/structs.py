@@ -11,7 +11,16 @@ from msgspec import Meta
 
 from app.wallets.structs import Amount, Asset
 
-Reason = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", description="Kept; 255 bytes.")]
+Reason = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00]*$",
+        description="Kept; 255 bytes.",
+        examples=["Paid twice, ticket 4711."],
+    ),
+]
 RateName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,62}$", examples=["platform_fee"])]
 Scope = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,62}$", examples=["ambassador"])]
 Decimal = Annotated[
@@ -29,7 +38,7 @@ class RateRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     scope: Scope | None = None
     valid_from: datetime | None = None
     valid_to: datetime | None = None
-    note: Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")] | None = None
+    note: Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$", examples=["Summer campaign."])] | None = None
 
 
 class Rate(msgspec.Struct, kw_only=True):

@@ -41,10 +41,7 @@ def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], 
         try:
             connection = await target(found, access).connect("tessera-cli")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            remedy = "./run doctor tells what is wrong"
-            if isinstance(error, asyncpg.InsufficientPrivilegeError):
-                remedy = "the login of DATABASE_URL must be a member of that role: GRANT the role TO the login"
-            raise click.ClickException(f"the database cannot be used: {error}; {remedy}") from error
+            raise click.ClickException(f"the database cannot be reached: {error}. Try: ./run doctor") from error
         try:
             return await work(connection)
         finally:

@@ -96,14 +96,3 @@ async def set_logins(connection: Connection, settings: Settings, secrets: Secret
     for role, password in passwords.items():
         # Generated from the alphabet of base64url, so there is nothing to quote.
         await connection.execute(f"ALTER ROLE \"{role}\" LOGIN PASSWORD '{password}'")
-
-
-async def let_login_act(connection: asyncpg.Connection[asyncpg.Record], prefix: str) -> None:
-    """Where one login does everything (one DATABASE_URL): let it take on the roles of API, scheduler and DBA.
-
-    A superuser may anyway. Who made the roles by CREATEROLE may grant them, but is no member by that.
-    """
-    kind = "SET" if connection.get_server_version().major >= 16 else "MEMBER"
-    for role in (f"{prefix}_app", f"{prefix}_scheduler", f"{prefix}_dba"):
-        if not await connection.fetchval("SELECT pg_has_role(session_user, $1, $2)", role, kind):
-            await connection.execute(f'GRANT "{role}" TO SESSION_USER')

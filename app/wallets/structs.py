@@ -86,7 +86,9 @@ class HoldReceipt(msgspec.Struct, kw_only=True):
 class RefundRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``amount`` left out: all that is left to refund. ``policy``: what if the payee has spent it."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", examples=["The stream broke off."])
+    ]
     amount: Amount | None = None
     policy: Literal["refuse", "within_balance", "create_debt"] = "refuse"
 
