@@ -38,7 +38,10 @@ def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], 
     found = settings or command_settings()
 
     async def connected() -> T:
-        connection = await target(found, access).connect("tessera-cli")
+        try:
+            connection = await target(found, access).connect("tessera-cli")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise click.ClickException(f"the database cannot be reached: {error}. Try: ./run doctor") from error
         try:
             return await work(connection)
         finally:
