@@ -78,8 +78,9 @@ async def _grow(conn: Connection) -> None:
 
 
 async def _counters(session: Connection, observer: Connection) -> dict[str, tuple[int, int]]:
-    """Scans from end to end, and rows fetched, of each table so far; the session's own counts brought up to date."""
-    await session.execute("SELECT pg_stat_force_next_flush()")
+    """Scans from end to end, and rows fetched, of each table so far; both sessions' own counts brought up to date."""
+    for conn in (session, observer):
+        await conn.execute("SELECT pg_stat_force_next_flush()")
     rows = await observer.fetch(
         "SELECT relname, coalesce(seq_scan, 0) AS scans, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS rows"
         " FROM pg_stat_user_tables WHERE schemaname = 'core' AND relname = ANY ($1)",
