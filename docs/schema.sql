@@ -316,7 +316,7 @@ CREATE TABLE core.adjustments (
     CONSTRAINT adjustments_decided CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
     CONSTRAINT adjustments_reason_check CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 255))),
     CONSTRAINT adjustments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text]))),
-    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (COALESCE((requested_by)::text, requested_db_user) <> COALESCE((decided_by)::text, decided_db_user))))
+    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (requested_by <> decided_by) OR (((requested_by IS NULL) OR (decided_by IS NULL)) AND (requested_db_user <> decided_db_user))))
 );
 
 ALTER TABLE core.adjustments OWNER TO tessera_owner;
@@ -363,9 +363,12 @@ DECLARE
     v_adjustment core.adjustments;
     v_result core.transfer_result;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     v_adjustment := core._open_adjustment(p_adjustment);
-    IF coalesce(v_adjustment.requested_by::text, v_adjustment.requested_db_user) = coalesce(p_actor::text, session_user) THEN
+    -- Two users of the API come by one login. A person's own login is one person, whomever it names.
+    IF v_adjustment.requested_by = p_actor OR v_adjustment.requested_db_user = session_user AND (
+        v_adjustment.requested_by IS NULL OR p_actor IS NULL OR NOT pg_has_role(session_user, 'tessera_app', 'MEMBER')
+    ) THEN
         PERFORM core._raise(
             'TS503', 'SAME_PERSON', jsonb_build_object('adjustment_id', p_adjustment), 'Somebody else has to approve it.'
         );
@@ -401,7 +404,7 @@ $$;
 
 ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it (the user, or without one the database login) is refused: TS503. One that was decided before or has expired is TS322, so repeating it moves nothing.';
+COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it is refused (TS503): the same user; the same database login, unless it is a login of the API and both times named a user. One that was decided before or has expired is TS322, so repeating it moves nothing.';
 
 CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -663,7 +666,7 @@ DECLARE
         WHEN (octet_length(p_name) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
     END;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
     END IF;
@@ -846,7 +849,7 @@ DECLARE
     v_now timestamptz;
     v_rate core.rates;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || (SELECT r.name FROM core.rates AS r WHERE r.id = p_rate), 0));
     v_now := clock_timestamp();
     SELECT r.* INTO v_rate FROM core.rates AS r WHERE r.id = p_rate;
@@ -939,6 +942,8 @@ BEGIN
         v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
     ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
         v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
+        v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
     v_result := (core._post_transfers(
         ARRAY[ROW(
@@ -989,7 +994,7 @@ DECLARE
     END;
     v_count integer;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
@@ -1348,7 +1353,7 @@ CREATE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
@@ -1448,7 +1453,7 @@ BEGIN
         RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = (v_stored ->> 'adjustment_id')::uuid;
         RETURN;
     END IF;
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
     SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
@@ -1643,7 +1648,7 @@ DECLARE
     v_rate_id uuid;
     v_field text;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
     v_now := clock_timestamp();
     v_from := coalesce(p_valid_from, v_now);
@@ -1653,6 +1658,20 @@ BEGIN
     END IF;
     IF p_asset IS NOT NULL AND NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was set.');
+    END IF;
+    SELECT r.* INTO v_same
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+        AND CASE
+            WHEN p_valid_from IS NULL THEN r.valid_from <= v_now AND (r.valid_to IS NULL OR r.valid_to > v_now)
+            ELSE r.valid_from = v_from
+        END
+    ORDER BY r.valid_from DESC
+    LIMIT 1;
+    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS NOT DISTINCT FROM (p_value, p_valid_to) THEN
+        RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_same.id;
+        RETURN;
     END IF;
     v_field := CASE
         WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
@@ -1669,43 +1688,37 @@ BEGIN
             'A rate begins now or later, ends after that, and its value fits its unit.'
         );
     END IF;
-    SELECT r.* INTO v_same
-    FROM core.rates AS r
-    WHERE
-        r.name = p_name AND r.valid_from = v_from AND r.asset IS NOT DISTINCT FROM p_asset
-        AND r.scope IS NOT DISTINCT FROM p_scope;
-    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS DISTINCT FROM (p_value, p_valid_to) THEN
+    IF p_valid_from IS NOT NULL AND v_same.id IS NOT NULL THEN
         PERFORM core._raise(
             'TS319', 'RATE_EXISTS', jsonb_build_object('rate', p_name, 'valid_from', v_from, 'value', v_same.value),
             'Choose another moment.'
         );
-    ELSIF v_same.id IS NULL THEN
-        INSERT INTO core.audit_log (actor_id, action, details)
-        SELECT
-            p_actor, 'rate.set',
-            jsonb_build_object(
-                'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
-                'valid_to', p_valid_to, 'value_before', (
-                    SELECT r.value
-                    FROM core.rates AS r
-                    WHERE
-                        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
-                        AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
-                    ORDER BY r.valid_from DESC
-                    LIMIT 1
-                )
-            );
-        INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
-        VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
-        RETURNING id INTO v_rate_id;
     END IF;
-    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = coalesce(v_rate_id, v_same.id);
+    INSERT INTO core.audit_log (actor_id, action, details)
+    SELECT
+        p_actor, 'rate.set',
+        jsonb_build_object(
+            'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
+            'valid_to', p_valid_to, 'value_before', (
+                SELECT r.value
+                FROM core.rates AS r
+                WHERE
+                    r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+                    AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
+                ORDER BY r.valid_from DESC
+                LIMIT 1
+            )
+        );
+    INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
+    VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
+    RETURNING id INTO v_rate_id;
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_rate_id;
 END;
 $_$;
 
 ALTER FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing.';
+COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing, and without p_valid_from neither does saying what is in force.';
 
 CREATE FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2019,11 +2032,17 @@ CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text,
     UNION ALL
     SELECT
         'adjustment_took_two_people', 'adjustment ' || a.id::text,
-        jsonb_build_object('requested_by', a.requested_by, 'decided_by', a.decided_by)
+        jsonb_build_object(
+            'requested_by', a.requested_by, 'requested_db_user', a.requested_db_user,
+            'decided_by', a.decided_by, 'decided_db_user', a.decided_db_user
+        )
     FROM core.adjustments AS a
     WHERE
         a.status = 'approved'
-        AND coalesce(a.requested_by::text, a.requested_db_user) = coalesce(a.decided_by::text, a.decided_db_user)
+        AND (
+            a.requested_by = a.decided_by
+            OR (a.requested_by IS NULL OR a.decided_by IS NULL) AND a.requested_db_user = a.decided_db_user
+        )
     UNION ALL
     SELECT 'referral_is_no_circle', 'user ' || c.id::text, jsonb_build_object('referred_by_id', c.referred_by_id)
     FROM (
@@ -2325,6 +2344,23 @@ $$;
 ALTER FUNCTION core._check_actor(p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_actor(p_actor uuid) IS 'Raises when the user who is said to ask does not exist or is suspended; nothing where none is named.';
+
+CREATE FUNCTION core._check_admin(p_actor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
+        PERFORM core._raise(
+            'TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'), 'Only an administrator may.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_admin(p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_admin(p_actor uuid) IS 'Raises when the user who is said to act does not exist, is suspended or is no administrator; nothing where none is named (then it is the database login that acts).';
 
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2641,6 +2677,8 @@ CREATE FUNCTION core._guard_referral() RETURNS trigger
     AS $$
 DECLARE
     v_next uuid := NEW.referred_by_id;
+    v_mark uuid;
+    v_steps integer := 0;
     v_facts jsonb := jsonb_build_object('user_id', NEW.id, 'referrer_id', NEW.referred_by_id);
 BEGIN
     IF NEW.referred_by_id = NEW.id THEN
@@ -2650,8 +2688,13 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
     WHILE v_next IS NOT NULL LOOP
-        IF v_next = NEW.id THEN
-            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The referrer was, down the line, referred by this user.');
+        -- v_mark: a user passed earlier, moved on ever more rarely, so that a circle made by force ends this walk too
+        IF v_next = NEW.id OR v_next = v_mark THEN
+            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The line of referrers above this user would never end.');
+        END IF;
+        v_steps := v_steps + 1;
+        IF v_steps & (v_steps - 1) = 0 THEN
+            v_mark := v_next;
         END IF;
         SELECT u.referred_by_id INTO v_next FROM core.users AS u WHERE u.id = v_next FOR SHARE;
     END LOOP;
@@ -3338,7 +3381,7 @@ CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_
 DECLARE
     v_wallet core.wallets;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
@@ -4560,6 +4603,8 @@ REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 

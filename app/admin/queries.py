@@ -22,6 +22,7 @@ from app.admin.structs import (
 )
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import error
+from app.core.times import utc
 
 LAST = UUID(int=2**128 - 1)
 
@@ -47,16 +48,22 @@ class AdminQueries:
         self.db = context.database
 
     async def rates(self, name: str | None, at: datetime | None, before: UUID | None, limit: int) -> list[Rate]:
-        """Rates, newest first; with ``at`` only those in force then."""
+        """Rates, newest first; with ``at`` only those that counted then."""
         rows = await self.db.fetch(
             """
             SELECT r.* FROM api.rates AS r
             WHERE r.rate_id < $3 AND ($1::text IS NULL OR r.name = $1)
-                AND ($2::timestamptz IS NULL OR r.valid_from <= $2 AND (r.valid_to IS NULL OR r.valid_to > $2))
+                AND ($2::timestamptz IS NULL OR r.valid_from <= $2 AND (r.valid_to IS NULL OR r.valid_to > $2)
+                    AND NOT EXISTS (
+                        SELECT FROM api.rates AS l
+                        WHERE l.name = r.name AND l.asset IS NOT DISTINCT FROM r.asset
+                            AND l.scope IS NOT DISTINCT FROM r.scope AND l.valid_from > r.valid_from
+                            AND l.valid_from <= $2 AND (l.valid_to IS NULL OR l.valid_to > $2)
+                    ))
             ORDER BY r.rate_id DESC LIMIT $4
             """,
             name,
-            at,
+            utc(at),
             before or LAST,
             limit,
         )
@@ -71,8 +78,8 @@ class AdminQueries:
             Decimal(data.value),
             data.asset,
             data.scope,
-            data.valid_from,
-            data.valid_to,
+            utc(data.valid_from),
+            utc(data.valid_to),
             data.note,
             actor,
         )
@@ -184,8 +191,8 @@ class AdminQueries:
             actor,
             subject,
             action,
-            start,
-            end,
+            utc(start),
+            utc(end),
             before or LAST,
             limit,
         )

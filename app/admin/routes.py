@@ -52,7 +52,7 @@ async def list_rates(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
     name: Annotated[str | None, QueryParameter(max_length=63, description="Only this rate.")] = None,
-    at: Annotated[datetime | None, QueryParameter(description="Only what is in force then (RFC 3339).")] = None,
+    at: Annotated[datetime | None, QueryParameter(description="Only what counts then (RFC 3339).")] = None,
 ) -> Page[Rate]:
     """Every row there ever was, newest first."""
     rows = await admin.rates(name, at, decode_cursor(cursor, UUID), limit + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -96,6 +97,29 @@ async def test_rates(client: httpx.AsyncClient, cast: Cast) -> None:
     limit = await send(client, cast.admin, "PUT", "/admin/rates", {"name": "velocity_count_day", "value": "3"})
     ended = await send(client, cast.admin, "POST", f"/admin/rates/{limit.json()['rate_id']}/end")
     assert ended.json()["valid_to"]
+
+
+async def test_rates_that_gave_way_do_not_count_and_times_without_an_offset_are_utc(
+    client: httpx.AsyncClient, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        soon = (datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None)
+        for body in ({"value": "100"}, {"value": "200", "valid_from": soon.isoformat()}):
+            answer = await send(
+                client, cast.admin, "PUT", "/admin/rates", {"name": "platform_fee", "asset": "TOKEN", **body}
+            )
+            assert answer.status_code == 200, answer.text
+        assert datetime.fromisoformat(answer.json()["valid_from"]) == soon.replace(tzinfo=UTC)
+        for moment, counts in ((soon - timedelta(seconds=1), "100"), (soon, "200")):
+            path = f"/admin/rates?name=platform_fee&at={moment.isoformat()}"
+            assert [row["value"] for row in (await send(client, cast.admin, "GET", path)).json()["items"]] == [counts]
+        log = f"/admin/audit-log?action=rate.set&from={(soon - timedelta(hours=2)).isoformat()}&to={soon.isoformat()}"
+        assert len((await send(client, cast.admin, "GET", log)).json()["items"]) == 2
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 BAD_RATES: list[tuple[dict[str, Any], str]] = [

@@ -95,9 +95,9 @@ async def _busy(world: World) -> None:
         "SELECT adjustment_id FROM api.request_adjustment($1, $2, 1, 'by hand', p_actor => $3)",
         world.alice.wallet,
         world.bob.wallet,
-        world.alice.id,
+        world.admin.id,
     )
-    await world.db.execute("SELECT api.approve_adjustment($1, $2)", asked, world.bob.id)
+    await world.db.execute("SELECT api.approve_adjustment($1, $2)", asked, world.second_admin.id)
     paid = await transfer(
         world.db, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, kind="loan")
     )

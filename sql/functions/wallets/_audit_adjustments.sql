@@ -19,11 +19,17 @@ AS $$
     UNION ALL
     SELECT
         'adjustment_took_two_people', 'adjustment ' || a.id::text,
-        jsonb_build_object('requested_by', a.requested_by, 'decided_by', a.decided_by)
+        jsonb_build_object(
+            'requested_by', a.requested_by, 'requested_db_user', a.requested_db_user,
+            'decided_by', a.decided_by, 'decided_db_user', a.decided_db_user
+        )
     FROM core.adjustments AS a
     WHERE
         a.status = 'approved'
-        AND coalesce(a.requested_by::text, a.requested_db_user) = coalesce(a.decided_by::text, a.decided_db_user)
+        AND (
+            a.requested_by = a.decided_by
+            OR (a.requested_by IS NULL OR a.decided_by IS NULL) AND a.requested_db_user = a.decided_db_user
+        )
     UNION ALL
     SELECT 'referral_is_no_circle', 'user ' || c.id::text, jsonb_build_object('referred_by_id', c.referred_by_id)
     FROM (
