@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Router
 
 from app.accounts.routes import accounts_router
+from app.admin.routes import admin_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.tips.routes import tips_router
@@ -17,4 +18,5 @@ ROUTERS: list[Router] = [
     accounts_router,
     wallets_router,
     tips_router,
+    admin_router,
 ]

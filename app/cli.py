@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import socket
 
 import asyncpg
 import click
 
 import app.commands
 from app import __version__
+from app.core.connections import RoleError
 from app.core.durability import NotDurableError
 from app.core.embedded import EmbeddedError
 from app.core.migrations import MigrationError
 from app.core.secrets import SecretsError
 from app.settings import SettingsError
 
-EXPECTED_ERRORS = (SettingsError, EmbeddedError, SecretsError, MigrationError, NotDurableError)
+EXPECTED_ERRORS = (SettingsError, EmbeddedError, SecretsError, MigrationError, NotDurableError, RoleError)
 """Their messages say what to do, so they are shown without a traceback."""
+UNREACHABLE = (
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+)
+"""How a connection can fail to come about, or be lost."""
 
 
 class Commands(click.Group):
@@ -50,9 +63,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except EXPECTED_ERRORS as error:
             raise click.ClickException(str(error)) from error
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-            if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):
-                raise
+        except UNREACHABLE as error:
             raise click.ClickException(f"the database cannot be reached: {error}. Try: ./run doctor") from error
 
 

@@ -316,7 +316,7 @@ CREATE TABLE core.adjustments (
     CONSTRAINT adjustments_decided CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
     CONSTRAINT adjustments_reason_check CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 255))),
     CONSTRAINT adjustments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text]))),
-    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (COALESCE((requested_by)::text, requested_db_user) <> COALESCE((decided_by)::text, decided_db_user))))
+    CONSTRAINT adjustments_two_people CHECK (((status <> 'approved'::text) OR (requested_by <> decided_by) OR (((requested_by IS NULL) OR (decided_by IS NULL)) AND (requested_db_user <> decided_db_user))))
 );
 
 ALTER TABLE core.adjustments OWNER TO tessera_owner;
@@ -363,9 +363,12 @@ DECLARE
     v_adjustment core.adjustments;
     v_result core.transfer_result;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     v_adjustment := core._open_adjustment(p_adjustment);
-    IF coalesce(v_adjustment.requested_by::text, v_adjustment.requested_db_user) = coalesce(p_actor::text, session_user) THEN
+    -- Two users of the API come by one login. A person's own login is one person, whomever it names.
+    IF v_adjustment.requested_by = p_actor OR v_adjustment.requested_db_user = session_user AND (
+        v_adjustment.requested_by IS NULL OR p_actor IS NULL OR NOT pg_has_role(session_user, 'tessera_app', 'MEMBER')
+    ) THEN
         PERFORM core._raise(
             'TS503', 'SAME_PERSON', jsonb_build_object('adjustment_id', p_adjustment), 'Somebody else has to approve it.'
         );
@@ -401,7 +404,7 @@ $$;
 
 ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it (the user, or without one the database login) is refused: TS503. One that was decided before or has expired is TS322, so repeating it moves nothing.';
+COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it is refused (TS503): the same user; the same database login, unless it is a login of the API and both times named a user. One that was decided before or has expired is TS322, so repeating it moves nothing.';
 
 CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -414,6 +417,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT h.rule, h.subject, h.detail FROM core._audit_holds() AS h
     UNION ALL
     SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
+    UNION ALL
+    SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
     UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
@@ -661,7 +666,7 @@ DECLARE
         WHEN (octet_length(p_name) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
     END;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
     END IF;
@@ -844,7 +849,7 @@ DECLARE
     v_now timestamptz;
     v_rate core.rates;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || (SELECT r.name FROM core.rates AS r WHERE r.id = p_rate), 0));
     v_now := clock_timestamp();
     SELECT r.* INTO v_rate FROM core.rates AS r WHERE r.id = p_rate;
@@ -869,7 +874,7 @@ $$;
 
 ALTER FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused with TS801; a velocity limit is simply gone.';
+COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused (CONFIGURATION_ERROR); a velocity limit is simply gone.';
 
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -917,7 +922,7 @@ $$;
 
 ALTER FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused with TS310; releases go on. Frozen as it is already: nothing changes.';
+COMMENT ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) IS 'Freezes wallet p_wallet: p_mode debits (it still takes money) or all. Payments, holds and captures from it, and with all also to it, are refused (WALLET_FROZEN); releases go on. Frozen as it is already: nothing changes.';
 
 CREATE FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_asset text DEFAULT 'TOKEN'::text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -937,6 +942,8 @@ BEGIN
         v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
     ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
         v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
+        v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
     v_result := (core._post_transfers(
         ARRAY[ROW(
@@ -987,7 +994,7 @@ DECLARE
     END;
     v_count integer;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
@@ -1285,6 +1292,13 @@ BEGIN
             p_reason, v_result.created_at
         ) || jsonb_build_object('refund_of', p_transfer)
     );
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'transfer.refunded', p_transfer,
+        jsonb_build_object(
+            'transfer_id', v_result.transfer_id, 'amount', v_amount, 'owed', v_owed, 'policy', p_policy, 'reason', p_reason
+        )
+    );
     RETURN v_receipt;
 END;
 $$;
@@ -1339,7 +1353,7 @@ CREATE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
@@ -1439,7 +1453,7 @@ BEGIN
         RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = (v_stored ->> 'adjustment_id')::uuid;
         RETURN;
     END IF;
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
     SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
@@ -1634,7 +1648,7 @@ DECLARE
     v_rate_id uuid;
     v_field text;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
     v_now := clock_timestamp();
     v_from := coalesce(p_valid_from, v_now);
@@ -1644,6 +1658,20 @@ BEGIN
     END IF;
     IF p_asset IS NOT NULL AND NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was set.');
+    END IF;
+    SELECT r.* INTO v_same
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+        AND CASE
+            WHEN p_valid_from IS NULL THEN r.valid_from <= v_now AND (r.valid_to IS NULL OR r.valid_to > v_now)
+            ELSE r.valid_from = v_from
+        END
+    ORDER BY r.valid_from DESC
+    LIMIT 1;
+    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS NOT DISTINCT FROM (p_value, p_valid_to) THEN
+        RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_same.id;
+        RETURN;
     END IF;
     v_field := CASE
         WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
@@ -1660,43 +1688,37 @@ BEGIN
             'A rate begins now or later, ends after that, and its value fits its unit.'
         );
     END IF;
-    SELECT r.* INTO v_same
-    FROM core.rates AS r
-    WHERE
-        r.name = p_name AND r.valid_from = v_from AND r.asset IS NOT DISTINCT FROM p_asset
-        AND r.scope IS NOT DISTINCT FROM p_scope;
-    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS DISTINCT FROM (p_value, p_valid_to) THEN
+    IF p_valid_from IS NOT NULL AND v_same.id IS NOT NULL THEN
         PERFORM core._raise(
             'TS319', 'RATE_EXISTS', jsonb_build_object('rate', p_name, 'valid_from', v_from, 'value', v_same.value),
             'Choose another moment.'
         );
-    ELSIF v_same.id IS NULL THEN
-        INSERT INTO core.audit_log (actor_id, action, details)
-        SELECT
-            p_actor, 'rate.set',
-            jsonb_build_object(
-                'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
-                'valid_to', p_valid_to, 'value_before', (
-                    SELECT r.value
-                    FROM core.rates AS r
-                    WHERE
-                        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
-                        AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
-                    ORDER BY r.valid_from DESC
-                    LIMIT 1
-                )
-            );
-        INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
-        VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
-        RETURNING id INTO v_rate_id;
     END IF;
-    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = coalesce(v_rate_id, v_same.id);
+    INSERT INTO core.audit_log (actor_id, action, details)
+    SELECT
+        p_actor, 'rate.set',
+        jsonb_build_object(
+            'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
+            'valid_to', p_valid_to, 'value_before', (
+                SELECT r.value
+                FROM core.rates AS r
+                WHERE
+                    r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+                    AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
+                ORDER BY r.valid_from DESC
+                LIMIT 1
+            )
+        );
+    INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
+    VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
+    RETURNING id INTO v_rate_id;
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_rate_id;
 END;
 $_$;
 
 ALTER FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing.';
+COMMENT ON FUNCTION api.set_rate(p_name text, p_value numeric, p_asset text, p_scope text, p_valid_from timestamp with time zone, p_valid_to timestamp with time zone, p_note text, p_actor uuid) IS 'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing, and without p_valid_from neither does saying what is in force.';
 
 CREATE FUNCTION api.set_referrer(p_user uuid, p_referrer uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1707,6 +1729,7 @@ DECLARE
     v_before uuid;
 BEGIN
     PERFORM core._check_actor(p_actor);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
     SELECT n.id INTO v_missing
     FROM (VALUES (1, p_user), (2, p_referrer)) AS n (ord, id)
     WHERE NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = n.id)
@@ -1993,6 +2016,54 @@ ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
 
+CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'adjustment_has_its_transfer', 'adjustment ' || a.id::text,
+        jsonb_build_object('transfer_id', a.transfer_id, 'amount', a.amount, 'transfer_amount', t.amount)
+    FROM core.adjustments AS a
+    LEFT JOIN core.transfers AS t ON t.id = a.transfer_id
+    WHERE
+        a.status = 'approved' AND (
+            t.amount::bigint IS DISTINCT FROM a.amount OR t.from_wallet_id IS DISTINCT FROM a.from_wallet_id
+            OR t.to_wallet_id IS DISTINCT FROM a.to_wallet_id OR t.kind IS DISTINCT FROM 'adjustment'
+        )
+    UNION ALL
+    SELECT
+        'adjustment_took_two_people', 'adjustment ' || a.id::text,
+        jsonb_build_object(
+            'requested_by', a.requested_by, 'requested_db_user', a.requested_db_user,
+            'decided_by', a.decided_by, 'decided_db_user', a.decided_db_user
+        )
+    FROM core.adjustments AS a
+    WHERE
+        a.status = 'approved'
+        AND (
+            a.requested_by = a.decided_by
+            OR (a.requested_by IS NULL OR a.decided_by IS NULL) AND a.requested_db_user = a.decided_db_user
+        )
+    UNION ALL
+    SELECT 'referral_is_no_circle', 'user ' || c.id::text, jsonb_build_object('referred_by_id', c.referred_by_id)
+    FROM (
+        WITH RECURSIVE line AS (
+            SELECT u.id, u.referred_by_id, u.referred_by_id AS above
+            FROM core.users AS u
+            WHERE u.referred_by_id IS NOT NULL
+            UNION
+            SELECT l.id, l.referred_by_id, u.referred_by_id
+            FROM line AS l
+            INNER JOIN core.users AS u ON u.id = l.above
+            WHERE u.referred_by_id IS NOT NULL AND l.above <> l.id
+        )
+        SELECT l.id, l.referred_by_id FROM line AS l WHERE l.above = l.id
+    ) AS c
+$$;
+
+ALTER FUNCTION core._audit_adjustments() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_adjustments() IS 'Broken invariants of adjustments and referrals, as api.audit_ledger() returns them.';
+
 CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -2273,6 +2344,23 @@ $$;
 ALTER FUNCTION core._check_actor(p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_actor(p_actor uuid) IS 'Raises when the user who is said to ask does not exist or is suspended; nothing where none is named.';
+
+CREATE FUNCTION core._check_admin(p_actor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
+        PERFORM core._raise(
+            'TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'), 'Only an administrator may.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_admin(p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_admin(p_actor uuid) IS 'Raises when the user who is said to act does not exist, is suspended or is no administrator; nothing where none is named (then it is the database login that acts).';
 
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2589,6 +2677,8 @@ CREATE FUNCTION core._guard_referral() RETURNS trigger
     AS $$
 DECLARE
     v_next uuid := NEW.referred_by_id;
+    v_mark uuid;
+    v_steps integer := 0;
     v_facts jsonb := jsonb_build_object('user_id', NEW.id, 'referrer_id', NEW.referred_by_id);
 BEGIN
     IF NEW.referred_by_id = NEW.id THEN
@@ -2598,8 +2688,13 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
     WHILE v_next IS NOT NULL LOOP
-        IF v_next = NEW.id THEN
-            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The referrer was, down the line, referred by this user.');
+        -- v_mark: a user passed earlier, moved on ever more rarely, so that a circle made by force ends this walk too
+        IF v_next = NEW.id OR v_next = v_mark THEN
+            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The line of referrers above this user would never end.');
+        END IF;
+        v_steps := v_steps + 1;
+        IF v_steps & (v_steps - 1) = 0 THEN
+            v_mark := v_next;
         END IF;
         SELECT u.referred_by_id INTO v_next FROM core.users AS u WHERE u.id = v_next FOR SHARE;
     END LOOP;
@@ -3286,7 +3381,7 @@ CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_
 DECLARE
     v_wallet core.wallets;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
@@ -3551,8 +3646,8 @@ CREATE TABLE core.audit_log (
     action text NOT NULL,
     subject_id uuid,
     details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    request_id text,
-    address text,
+    request_id text DEFAULT NULLIF(current_setting('tessera.request_id'::text, true), ''::text),
+    address text DEFAULT NULLIF(current_setting('tessera.address'::text, true), ''::text),
     CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
     CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
     CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
@@ -4279,6 +4374,7 @@ GRANT SELECT ON TABLE api.adjustments TO tessera_app;
 GRANT SELECT ON TABLE api.adjustments TO tessera_scheduler;
 GRANT SELECT ON TABLE api.adjustments TO tessera_dba;
 GRANT SELECT ON TABLE api.adjustments TO tessera_readonly;
+GRANT SELECT ON TABLE api.adjustments TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
@@ -4337,6 +4433,7 @@ GRANT SELECT ON TABLE api.wallets TO tessera_app;
 GRANT SELECT ON TABLE api.wallets TO tessera_scheduler;
 GRANT SELECT ON TABLE api.wallets TO tessera_dba;
 GRANT SELECT ON TABLE api.wallets TO tessera_readonly;
+GRANT SELECT ON TABLE api.wallets TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
@@ -4366,6 +4463,7 @@ GRANT SELECT ON TABLE api.rates TO tessera_app;
 GRANT SELECT ON TABLE api.rates TO tessera_scheduler;
 GRANT SELECT ON TABLE api.rates TO tessera_dba;
 GRANT SELECT ON TABLE api.rates TO tessera_readonly;
+GRANT SELECT ON TABLE api.rates TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_app;
@@ -4492,6 +4590,8 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION core._audit_adjustments() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
@@ -4503,6 +4603,8 @@ REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
@@ -4599,6 +4701,7 @@ GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
 GRANT SELECT ON TABLE api.audit_log TO tessera_app;
 GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;
 GRANT SELECT ON TABLE api.audit_log TO tessera_dba;
+GRANT SELECT ON TABLE api.audit_log TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.entries FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests.support.application import running_client
+from tests.support.managed import Managed, drop_roles
 from tests.support.postgres import Clone, Connection, ServerInfo, discard, prepare, run_server, unique_name, violations
 
 Connect = Callable[..., Awaitable[Connection]]
@@ -93,6 +94,19 @@ async def empty_database(server: ServerInfo) -> AsyncIterator[Clone]:
     finally:
         await clone.close()
         await server.drop(clone.name)
+
+
+@pytest_asyncio.fixture
+async def managed(server: ServerInfo) -> AsyncIterator[Managed]:
+    """An empty database whose logins are no superusers."""
+    made = Managed(server)
+    await server.create(made.clone.name, template="template0")
+    try:
+        yield made
+    finally:
+        await made.clone.close()
+        await server.drop(made.clone.name)
+        await drop_roles(server, made.prefix)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from app.accounts.structs import (
     UserPatch,
 )
 from app.core.auth import CurrentActor, Role, requires
-from app.core.context import RequestInfo, from_request, inject
+from app.core.context import RequestInfo, inject, provide_info
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from app.core.routing import delete, get, patch, post
@@ -303,10 +303,6 @@ async def set_roles(
     return await user_admin.set_roles(actor, user_id, list(data.roles), info)
 
 
-def _info(info: RequestInfo) -> RequestInfo:
-    return info
-
-
 accounts_router = Router(
     path="/api/v1",
     dependencies={
@@ -314,7 +310,7 @@ accounts_router = Router(
         "accounts_read": inject(AccountQueries),
         "api_keys": inject(ApiKeyService),
         "user_admin": inject(UserAdmin),
-        "info": from_request(_info),
+        "info": provide_info,
     },
     route_handlers=[
         register,

@@ -11,12 +11,25 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.core.auth import Role
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
-Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{1,31}$", description="Kept in lower case.")]
-DisplayName = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$",
+        examples=["ada@example.com"],
+    ),
+]
+Username = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{1,31}$", description="Kept in lower case.", examples=["ada"])
+]
+DisplayName = Annotated[
+    str,
+    Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", examples=["Ada"]),
+]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 Price = Annotated[int, Meta(ge=1, le=1_000_000_000, description="Tokens.")]
-Text1000 = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+Text1000 = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$", examples=["Sings on Sundays."])]
 Status = Literal["active", "suspended"]
 
 
@@ -155,7 +168,7 @@ class UserPatch(Input):
 
 
 class SuspendRequest(Input):
-    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$", examples=["Spam."])]
 
 
 class RolesRequest(Input):

@@ -11,8 +11,10 @@ import msgspec
 
 from app.commands.migrate import pending_names
 from app.core import migrations
+from app.core.connections import login_of
 from app.core.durability import durability_faults
 from app.core.embedded.install import SUPPORTED_MAJORS
+from app.core.provision import SERVICE_ROLES, grant_statement, roles_out_of_reach
 from app.settings import Settings, secret_weakness, setting_names, unknown_settings
 
 Level = Literal["ok", "warning", "failure"]
@@ -52,7 +54,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> list[Findi
 
 async def check_database(connection: Connection, settings: Settings) -> list[Finding]:
     """Version, durability, roles, migrations, clock and connections of the database."""
-    findings = [_version(connection)]
+    findings = [await _version(connection)]
     faults = await durability_faults(connection)
     level: Level = "failure" if settings.production else "warning"
     findings += [Finding(level, "durability", fault) for fault in faults]
@@ -68,12 +70,12 @@ async def check_database(connection: Connection, settings: Settings) -> list[Fin
     return findings
 
 
-def _version(connection: Connection) -> Finding:
-    found = connection.get_server_version()
+async def _version(connection: Connection) -> Finding:
+    said = await connection.fetchval("SELECT current_setting('server_version')")
+    if connection.get_server_version().major in SUPPORTED_MAJORS:
+        return Finding("ok", "PostgreSQL", said)
     supported = f"{SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]}"
-    if found.major in SUPPORTED_MAJORS:
-        return Finding("ok", "PostgreSQL", f"{found.major}.{found.minor}")
-    return Finding("failure", "PostgreSQL", f"{found.major}.{found.minor}; Tessera runs on {supported}")
+    return Finding("failure", "PostgreSQL", f"{said}; Tessera runs on {supported}: upgrade the server, or use another")
 
 
 async def _checksums(connection: Connection) -> Finding:
@@ -131,11 +133,19 @@ async def _roles(connection: Connection, settings: Settings) -> Finding:
     mighty = [row["rolname"] for row in rows if row["rolsuper"]]
     if mighty:
         return Finding("failure", "roles", f"{', '.join(mighty)} must not be superuser: ALTER ROLE … NOSUPERUSER")
-    app = f"{settings.role_prefix}_app"
-    if not await connection.fetchval("SELECT pg_has_role(current_user, $1, 'MEMBER')", app):
-        login = await connection.fetchval("SELECT current_user")
-        return Finding("warning", "roles", f"{login} may not become {app}: GRANT {app} TO {login}, or log in as {app}")
-    return Finding("ok", "roles", ", ".join(names))
+    return await _login(connection, settings, ", ".join(names))
+
+
+async def _login(connection: Connection, settings: Settings, there: str) -> Finding:
+    """Whether the service's login (the connection is the migrator's) may become what the service needs."""
+    login = login_of(settings.database_url or "") or await connection.fetchval("SELECT current_user")
+    if not await connection.fetchval("SELECT true FROM pg_catalog.pg_roles AS r WHERE r.rolname = $1", login):
+        return Finding("failure", "roles", f"there is no login {login}, which DATABASE_URL names; CREATE ROLE makes it")
+    beyond = await roles_out_of_reach(connection, settings, login)
+    if len(beyond) == len(SERVICE_ROLES):
+        text = f"{login} may not become {' or '.join(beyond)}: {grant_statement(beyond, login)}, or use another login"
+        return Finding("failure", "roles", text)
+    return Finding("ok", "roles", f"{there}; {login} may not become {', '.join(beyond)}" if beyond else there)
 
 
 async def _clock(connection: Connection) -> Finding:

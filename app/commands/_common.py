@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 import click
+import msgspec
 
 from app.core.connections import Access, located, running_database, target
 from app.settings import Settings, load_settings
@@ -27,6 +28,11 @@ def command_settings() -> Settings:
     return located(load_settings(), say)
 
 
+def local_url(settings: Settings) -> str:
+    """Where this machine itself reaches the API."""
+    return msgspec.structs.replace(settings, public_url=None).base_url
+
+
 def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], settings: Settings | None = None) -> T:
     """The result of `work` on a connection; the embedded server is started for it if it does not run."""
     found = settings or command_settings()
@@ -35,10 +41,7 @@ def with_connection(access: Access, work: Callable[[Connection], Awaitable[T]], 
         try:
             connection = await target(found, access).connect("tessera-cli")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            remedy = "./run doctor tells what is wrong"
-            if isinstance(error, asyncpg.InsufficientPrivilegeError):
-                remedy = "the login of DATABASE_URL must be a member of that role: GRANT the role TO the login"
-            raise click.ClickException(f"the database cannot be used: {error}; {remedy}") from error
+            raise click.ClickException(f"the database cannot be reached: {error}. Try: ./run doctor") from error
         try:
             return await work(connection)
         finally:

@@ -6,8 +6,21 @@ from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+TOKEN = "TOKEN"
+"""The asset that is granted."""
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """A grant: its transfer, the balance right after it, and whether its key had taken effect before."""
+
+    transfer_id: UUID
+    balance: int
+    replayed: bool
 
 
 async def audit_ledger(connection: Connection) -> list[asyncpg.Record]:
@@ -22,17 +35,18 @@ async def user_by_email(connection: Connection, email: str) -> UUID | None:
     return found
 
 
-async def grant_tokens(connection: Connection, user: UUID, amount: int, reason: str, key: str) -> asyncpg.Record:
+async def grant_tokens(connection: Connection, user: UUID, amount: int, reason: str, key: str) -> Granted:
     """Mint tokens for a user; the same key grants once."""
     row = await connection.fetchrow(
-        "SELECT * FROM api.grant_tokens(p_user => $1, p_amount => $2, p_reason => $3, p_key => $4)",
+        "SELECT * FROM api.grant_tokens(p_user => $1, p_amount => $2, p_reason => $3, p_key => $4, p_asset => $5)",
         user,
         amount,
         reason,
         key,
+        TOKEN,
     )
     assert row is not None
-    return row
+    return Granted(row["transfer_id"], row["new_balance"], row["replayed"])
 
 
 async def register_user(connection: Connection, email: str, username: str, password_hash: str) -> UUID:

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from app.commands import _queries as queries
-from app.commands._common import Connection, command_settings, with_connection
+from app.commands._common import Connection, command_settings, local_url, with_connection
 
 FANS = ("ada", "ben", "cleo")
 PAUSE_SECONDS = 0.02
@@ -47,7 +47,7 @@ def _expect(answer: httpx.Response, status: int) -> None:
 
 
 @click.command()
-@click.option("--url", help="Where the service runs.  [default: as TESSERA_HOST and TESSERA_PORT say]")
+@click.option("--url", help="Where the service runs.  [default: as the settings say, http://127.0.0.1:8000]")
 @click.option("--tips", default=60, show_default=True, type=click.IntRange(3, 10_000), help="How many tips to send.")
 def command(url: str | None, tips: int) -> None:
     """Watch money move: a creator, three fans, granted tokens, tips, balances, and the auditor.
@@ -60,7 +60,7 @@ def command(url: str | None, tips: int) -> None:
       ./run demo        in another
     """
     console = Console()
-    url = url or command_settings().base_url
+    url = url or local_url(command_settings())
     with httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", timeout=30) as http:
         try:
             _expect(http.get("/public/health/ready"), 200)

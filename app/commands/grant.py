@@ -28,18 +28,21 @@ def command(email: str, amount: int, reason: str, key: str | None) -> None:
     """
     used_key = key or f"cli-{uuid.uuid4()}"
 
-    async def grant(connection: Connection) -> asyncpg.Record:
+    async def grant(connection: Connection) -> _queries.Granted:
         user = await _queries.user_by_email(connection, email)
         if user is None:
             raise click.ClickException(f"there is no user {email}. They register first: POST /api/v1/auth/register")
         return await _queries.grant_tokens(connection, user, amount, reason, used_key)
 
     try:
-        row = with_connection("dba", grant)
+        granted = with_connection("dba", grant)
     except asyncpg.PostgresError as error:
         raise database_failure(error) from error
-    done = "had granted before" if row["replayed"] else "granted"
-    click.echo(
-        f"{done.capitalize()} {amount} tokens to {email}: balance {row['new_balance']}, "
-        f"transfer {row['transfer_id']} (key {used_key})."
-    )
+    done = f"{amount:,} {_queries.TOKEN} to {email}"
+    then = f"(transfer {granted.transfer_id}, key {used_key})"
+    if granted.replayed:
+        click.echo(
+            f"Nothing moved: this key has granted {done} before; their balance was {granted.balance:,} then {then}."
+        )
+    else:
+        click.echo(f"Granted {done}; their balance is now {granted.balance:,} {then}.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from app.commands._common import Connection, command_settings, with_connection
+from app.commands._common import Connection, command_settings, say, with_connection
 from app.core import migrations
+from app.core.provision import let_login_serve
 
 
 @click.command()
@@ -31,7 +32,11 @@ def command(status: bool, print_sql: bool) -> None:
         return pending_names(await migrations.pending(connection))
 
     async def apply(connection: Connection) -> migrations.MigrationReport:
-        return await migrations.migrate(connection, role_prefix=settings.role_prefix)
+        report = await migrations.migrate(connection, role_prefix=settings.role_prefix)
+        todo = None if settings.embedded else await let_login_serve(connection, settings)
+        if todo:
+            say(todo)
+        return report
 
     if status:
         waiting = with_connection("migrate", show, settings)

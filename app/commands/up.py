@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +18,12 @@ import httpx
 import msgspec
 
 from app import __version__
-from app.commands._common import command_settings, say
+from app.commands._common import command_settings, local_url, say
 from app.commands.migrate import summary
 from app.core import migrations
 from app.core.connections import start_embedded, target
 from app.core.embedded import EmbeddedError, EmbeddedPostgres
-from app.core.provision import create_database, let_login_act, set_logins
+from app.core.provision import create_database, let_login_serve, set_logins
 from app.core.secrets import load_secrets
 from app.core.supervisor import Child, ChildFailedError, Supervisor
 from app.settings import Settings
@@ -52,6 +54,7 @@ def command(host: str | None, port: int | None, workers: int | None, no_schedule
     with interruptible():
         server = start_embedded(settings, say) if settings.embedded else None
         try:
+            check_port(settings)
             asyncio.run(prepare(settings, server))
             asyncio.run(serve(settings, server, with_scheduler=not no_scheduler))
         except ChildFailedError as error:
@@ -63,6 +66,23 @@ def command(host: str | None, port: int | None, workers: int | None, no_schedule
             if server is not None:
                 say("Stopping PostgreSQL")
                 server.stop()
+
+
+def check_port(settings: Settings) -> None:
+    """Fail while something else listens there: its answers would pass for those of our API."""
+    try:
+        addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in addresses:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            return  # such as a machine without IPv6: the API itself will tell
+        where = f"{settings.host}:{settings.port}"
+        raise click.ClickException(
+            f"the API cannot listen on {where}: {error.strerror}. Choose another port: --port or TESSERA_PORT."
+        ) from error
 
 
 @contextmanager
@@ -87,8 +107,8 @@ async def prepare(settings: Settings, server: EmbeddedPostgres | None) -> None:
         say(summary(report))
         if server is not None:
             await set_logins(connection, settings, load_secrets(settings.data))
-        elif settings.migrate_url is None:
-            await let_login_act(connection, settings.role_prefix)
+        elif todo := await let_login_serve(connection, settings):
+            raise click.ClickException(todo)
     finally:
         await connection.close()
 
@@ -166,11 +186,6 @@ def children(settings: Settings, with_scheduler: bool) -> list[Child]:
     api = Child("The API", [*tessera, "api"], environment, answers)
     scheduler = Child("The scheduler", [*tessera, "scheduler"], environment)
     return [api, scheduler] if with_scheduler else [api]
-
-
-def local_url(settings: Settings) -> str:
-    """Where this machine itself reaches the API."""
-    return msgspec.structs.replace(settings, public_url=None).base_url
 
 
 async def database_line(settings: Settings, server: EmbeddedPostgres | None) -> str:

@@ -4,6 +4,7 @@ There are two kinds of service: on `DATABASE_URL`, or on the embedded server bel
 what it wants to do (an `Access`), and gets a URL and the session settings that give it just those rights.
 
     NotRunningError             the embedded server is needed and does not run
+    RoleError                   the login may not become the role that is needed, or there is no such role
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class NotRunningError(EmbeddedError):
         )
 
 
+class RoleError(RuntimeError):
+    """The login may not become the role that is needed, or there is no such role."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """How to connect: a URL, and the role to take on right away (None: the login's own)."""
 
@@ -57,7 +62,20 @@ class Target(msgspec.Struct, frozen=True):
         session = {"application_name": application_name}
         if self.role is not None:
             session["role"] = self.role
-        return await asyncpg.connect(self.url, server_settings=session)
+        try:
+            return await asyncpg.connect(self.url, server_settings=session)
+        except asyncpg.InsufficientPrivilegeError as error:
+            if self.role is None or "set role" not in str(error):
+                raise
+            login = login_of(self.url) or "the login"
+            raise RoleError(
+                f"{login} may not become {self.role}, which this needs. Either GRANT {self.role} TO {login}, or put "
+                f"another login into DATABASE_URL (docs/operations-database.md, Logins)."
+            ) from error
+        except asyncpg.InvalidParameterValueError as error:
+            if self.role is None or self.role not in str(error):
+                raise
+            raise RoleError(f"there is no role {self.role} on this server. Run ./run migrate.") from error
 
 
 def located(settings: Settings, notify: Notify = lambda message: None) -> Settings:

@@ -120,3 +120,11 @@ def inject(factory: Callable[[AppContext], T]) -> RequestProvide:
         return info.context.get(factory)
 
     return from_request(compute)
+
+
+def _itself(info: RequestInfo) -> RequestInfo:
+    return info
+
+
+provide_info = from_request(_itself)
+"""For handlers that need the request as the edge saw it: ``info: NamedDependency[RequestInfo]``."""

@@ -7,6 +7,7 @@ The page's assets are the files of Swagger UI in the swagger-ui-py package; the 
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ DOCS_CSP = (
 _AUTHENTICATED = ("NOT_AUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", "USER_SUSPENDED", "RATE_LIMITED")
 _BODY = ("VALIDATION_ERROR", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 _KEY = ("IDEMPOTENCY_KEY_REQUIRED", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED")
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _DATABASE = ("TRANSACTION_CONFLICT", "DATABASE_BUSY", "DATABASE_UNAVAILABLE", "INTERNAL_ERROR")
 
 _PROBLEM_SCHEMA: dict[str, Any] = {
@@ -125,13 +127,30 @@ def complete(app: Litestar, document: dict[str, Any]) -> dict[str, Any]:
             if handler is not None:
                 _complete_operation(operation, handler)
     document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
+    _make_bounds_whole(document)
     return document
+
+
+def _make_bounds_whole(node: object) -> None:
+    """Litestar writes each bound as a float, and generators of clients then take amounts for floats."""
+    if isinstance(node, list):
+        for item in node:
+            _make_bounds_whole(item)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name in _BOUNDS and isinstance(value, float) and value.is_integer():
+                node[name] = int(value)
+            else:
+                _make_bounds_whole(value)
 
 
 def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     responses = operation["responses"]
     for status in [status for status in responses if status.startswith("4")]:
         del responses[status]
+    for status, answer in responses.items():
+        # Litestar takes the long text, and "Document created, URL follows" is not so here.
+        answer["description"] = HTTPStatus(int(status)).phrase
     by_status: dict[int, list[str]] = {}
     for slug in errors_of(handler):
         by_status.setdefault(ERRORS[slug].status, []).append(slug)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from app.wallets.structs import Amount
 
-Message = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
+Message = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$", examples=["Encore!"])]
 
 
 class TipContext(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from app.core.idempotency import IdempotencyKey
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from app.core.routing import get, post
+from app.core.times import utc
 from app.core.wiring import MONEY_BODY_LIMIT, Reply
 from app.wallets.queries import Replayable, WalletQueries
 from app.wallets.service import Transfers, to_csv
@@ -51,10 +52,6 @@ ToParameter = Annotated[datetime | None, QueryParameter(name="to", description="
 def created(outcome: Replayable) -> Response[Any]:
     """201 with the receipt; the same bytes again for a repeated key."""
     return Reply(outcome.answer, status_code=201, headers=REPLAYED if outcome.replayed else None)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @get("/dashboard/wallet", operation_id="GetWallets", summary="My wallets", tags=TAGS, guards=[requires("wallet:read")])
@@ -108,7 +105,7 @@ async def list_transactions(
 ) -> Page[Transaction]:
     """Newest first. With ``Accept: text/csv`` as CSV, with the next cursor in the header ``X-Next-Cursor``."""
     wallet = await wallets.wallet_of(actor.user_id, asset)
-    rows = await wallets.entries(wallet, _utc(start), _utc(end), decode_cursor(cursor, int), limit + 1, kind)
+    rows = await wallets.entries(wallet, utc(start), utc(end), decode_cursor(cursor, int), limit + 1, kind)
     page = page_of(rows, limit, lambda entry: entry.seq)
     if "text/csv" not in request.headers.get("accept", ""):
         return page
@@ -137,7 +134,7 @@ async def get_statement(
     cursor: Cursor = None,
 ) -> Statement:
     """Opening and closing balance and the entries between them, read from one snapshot."""
-    begin, finish = _utc(start) or start, _utc(end) or end
+    begin, finish = utc(start) or start, utc(end) or end
     if finish < begin:
         raise error("VALIDATION_ERROR", errors=[{"field": "to", "message": "Expected a time not before `from`"}])
     before = decode_cursor(cursor, int)

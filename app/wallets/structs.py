@@ -11,7 +11,12 @@ from msgspec import Meta
 
 Amount = Annotated[int, Meta(ge=1, le=1_000_000_000_000_000, description="Minor units of the asset; tokens for TOKEN.")]
 Asset = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{1,15}$", examples=["TOKEN"])]
-Reference = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$", description="Your own reference, 255 bytes.")]
+Reference = Annotated[
+    str,
+    Meta(
+        max_length=255, pattern=r"^[^\x00]*$", description="Your own reference, 255 bytes.", examples=["invoice 4711"]
+    ),
+]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 MetadataText = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 MetadataNumber = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
@@ -81,7 +86,9 @@ class HoldReceipt(msgspec.Struct, kw_only=True):
 class RefundRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``amount`` left out: all that is left to refund. ``policy``: what if the payee has spent it."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", examples=["The stream broke off."])
+    ]
     amount: Amount | None = None
     policy: Literal["refuse", "within_balance", "create_debt"] = "refuse"
 

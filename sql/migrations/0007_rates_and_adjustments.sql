@@ -88,7 +88,8 @@ CREATE TABLE core.adjustments (
     CONSTRAINT adjustments_decided CHECK ((status = 'pending') = (decided_at IS NULL)),
     CONSTRAINT adjustments_approved_has_transfer CHECK ((status = 'approved') = (transfer_id IS NOT NULL)),
     CONSTRAINT adjustments_two_people CHECK (
-        status <> 'approved' OR coalesce(requested_by::text, requested_db_user) <> coalesce(decided_by::text, decided_db_user)
+        status <> 'approved' OR requested_by <> decided_by
+        OR (requested_by IS NULL OR decided_by IS NULL) AND requested_db_user <> decided_db_user
     )
 );
 COMMENT ON TABLE core.adjustments IS 'Movements by hand: one person asks, another approves.';
@@ -119,6 +120,11 @@ FROM core.adjustments AS a;
 COMMENT ON VIEW api.adjustments IS 'Adjustments: who asked, who decided, what became of it (pending, approved, rejected, expired).';
 
 -- Audit log
+
+-- Where it came from: the API says so for the transaction.
+ALTER TABLE core.audit_log
+ALTER COLUMN request_id SET DEFAULT nullif(current_setting('tessera.request_id', true), ''),
+ALTER COLUMN address SET DEFAULT nullif(current_setting('tessera.address', true), '');
 
 CREATE VIEW api.audit_log AS
 SELECT

@@ -1,4 +1,4 @@
-"""docs/examples/*.sql run as a DBA, and print what is committed beside them."""
+"""docs/sql-examples/*.sql run as a DBA, and print what is committed beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.embedded import find_installation
 from app.settings import PROJECT_ROOT, load_settings
 from tests.support.postgres import Clone
 
-EXAMPLES = sorted((PROJECT_ROOT / "docs" / "examples").glob("*.sql"))
+EXAMPLES = sorted((PROJECT_ROOT / "docs" / "sql-examples").glob("*.sql"))
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

@@ -28,7 +28,7 @@ WRITERS = {
 }
 MAY_NOTIFY = {"core._notify_rights"}
 """Not on a path of money: a commit that notifies holds a lock of the whole server."""
-EXAMPLES = ("docs/**/*.md", "docs/examples/**/*.sql")
+EXAMPLES = ("docs/**/*.md", "docs/sql-examples/**/*.sql")
 CALLERS = ("app/**/queries.py", "app/**/_queries.py", "scheduler/**/*.py")
 
 

@@ -69,7 +69,7 @@ class Bank:
         self.paid: list[Paid] = []
         self._keys: dict[str, tuple[Any, dict[str, Any]]] = {}
 
-    def do(self, key: str | None, request: tuple[Any, ...]) -> tuple[dict[str, Any], bool]:
+    def do(self, key: str, request: tuple[Any, ...]) -> tuple[dict[str, Any], bool]:
         """Run ``(operation, *arguments)`` once a key; the receipt, and whether it is that of an earlier time."""
         if key in self._keys:
             known, receipt = self._keys[key]
@@ -77,8 +77,7 @@ class Bank:
                 raise Refused("IDEMPOTENCY_KEY_REUSED")
             return receipt, True
         receipt = getattr(self, request[0])(*request[1:])
-        if key is not None:
-            self._keys[key] = (request, receipt)
+        self._keys[key] = (request, receipt)
         return receipt, False
 
     def spendable(self, name: str) -> int:

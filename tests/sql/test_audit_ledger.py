@@ -63,6 +63,15 @@ BROKEN: dict[str, list[str]] = {
     "transfer_in_its_month": [
         f"UPDATE core.transfers SET id = core._uuid_at(now() + interval '40 days') WHERE id = {PLAIN}"
     ],
+    "adjustment_has_its_transfer": ["UPDATE core.adjustments SET amount = amount + 1"],
+    "adjustment_took_two_people": [
+        "ALTER TABLE core.adjustments DROP CONSTRAINT adjustments_two_people",
+        "UPDATE core.adjustments SET decided_by = requested_by, decided_db_user = requested_db_user",
+    ],
+    "referral_is_no_circle": [
+        "UPDATE core.users AS u SET referred_by_id = r.id FROM core.users AS r"
+        " WHERE (u.username, r.username) IN (('alice', 'bob'), ('bob', 'alice'))"
+    ],
     "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
     "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
     "tip_transfer_has_tip": ["DELETE FROM core.tips"],
@@ -85,6 +94,13 @@ async def _busy(world: World) -> None:
         )
         await world.db.execute("SELECT api.capture_hold($1, $2, 3)", hold, world.creator.wallet)
     await world.db.execute("SELECT api.release_hold($1)", hold)
+    asked = await world.db.fetchval(
+        "SELECT adjustment_id FROM api.request_adjustment($1, $2, 1, 'by hand', p_actor => $3)",
+        world.alice.wallet,
+        world.bob.wallet,
+        world.admin.id,
+    )
+    await world.db.execute("SELECT api.approve_adjustment($1, $2)", asked, world.second_admin.id)
     paid = await transfer(
         world.db, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, kind="loan")
     )

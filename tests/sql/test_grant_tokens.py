@@ -40,13 +40,13 @@ async def _issued(conn: Connection, asset: str = "TOKEN") -> int:
 
 async def test_a_grant_mints_and_is_audited(world: World, app_conn: Connection) -> None:
     before = await _issued(world.db)
-    row = await app_conn.fetchrow(GRANT, *_args(world, actor=world.alice.id))
+    row = await app_conn.fetchrow(GRANT, *_args(world, actor=world.admin.id))
     assert row is not None
     assert (row["new_balance"], row["replayed"]) == (140, False)
     assert await _issued(world.db) == before + 40
     log = await world.db.fetchrow("SELECT * FROM core.audit_log ORDER BY id DESC LIMIT 1")
     assert log is not None
-    assert (log["action"], log["actor_id"], log["subject_id"]) == ("tokens.granted", world.alice.id, world.bob.id)
+    assert (log["action"], log["actor_id"], log["subject_id"]) == ("tokens.granted", world.admin.id, world.bob.id)
     assert json.loads(log["details"]) == {
         "transfer_id": str(row["transfer_id"]),
         "amount": 40,
@@ -98,6 +98,7 @@ async def test_refusals_of_people_and_wallets(world: World, app_conn: Connection
     assert await slug(user=world.frozen.id) == "WALLET_FROZEN"
     assert await slug(user=world.closed.id) == "WALLET_CLOSED"
     assert await slug(actor=world.suspended.id) == "USER_SUSPENDED"
+    assert await slug(actor=world.alice.id) == "FORBIDDEN"
     async with as_ledger(world.db):
         await world.db.execute("UPDATE core.wallets SET minimum = balance WHERE purpose = 'issuance'")
     assert await slug() == "INSUFFICIENT_TOKENS"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -28,6 +27,7 @@ from app.core.migrations import (
 )
 from app.core.migrations.database import LOCK_KEY
 from app.settings import load_settings
+from tests.support.managed import Managed, drop_roles
 from tests.support.postgres import Clone, Connection, ServerInfo, unique_name
 
 BOOTSTRAP = SQL_DIRECTORY / "migrations" / "0001_roles_and_schemas.sql"
@@ -193,7 +193,7 @@ async def test_two_databases_of_one_cluster_may_be_migrated_at_once(server: Serv
         for clone in clones:
             await clone.close()
             await server.drop(clone.name)
-        await _drop_roles(server, prefix)
+        await drop_roles(server, prefix)
 
 
 async def test_the_lock_is_let_go_of_when_a_process_dies(empty_database: Clone, sql: Sql) -> None:
@@ -333,55 +333,9 @@ async def test_a_function_whose_type_was_dropped_comes_back(conn: Connection, sq
     assert await _functions(conn) == ["core._pair(core.pair)"]
 
 
-async def _drop_roles(server: ServerInfo, prefix: str) -> None:
-    admin = await asyncpg.connect(server.url)
-    for role in ("owner", "ledger", "app", "scheduler", "dba", "readonly", "migrator", "second"):
-        await admin.execute(f'DROP ROLE IF EXISTS "{prefix}_{role}"')
-    await admin.close()
-
-
-class Managed:
-    """A database as managed PostgreSQL gives one: its owner is no superuser, and makes its own roles."""
-
-    def __init__(self, server: ServerInfo) -> None:
-        self.server = server
-        self.prefix = unique_name("m").replace("tessera_test_", "tm_")[:24]
-        self.clone = Clone(server, unique_name("managed"))
-
-    async def make_login(self, name: str, options: str) -> None:
-        admin = await asyncpg.connect(self.server.url)
-        await admin.execute(f"CREATE ROLE {self.prefix}_{name} LOGIN PASSWORD '{self.server.password}' {options}")
-        await admin.close()
-
-    async def connect(self, name: str) -> Connection:
-        admin_url = self.server.url_of(self.clone.name, "app")
-        url = admin_url.replace("tessera_app:", f"{self.prefix}_{name}:", 1)
-        conn: Connection = await asyncpg.connect(url)
-        self.clone._open.append(conn)
-        return conn
-
-
-@pytest.fixture
-async def managed(server: ServerInfo) -> AsyncIterator[Managed]:
-    made = Managed(server)
-    await server.create(made.clone.name, template="template0")
-    try:
-        yield made
-    finally:
-        await made.clone.close()
-        await server.drop(made.clone.name)
-        await _drop_roles(server, made.prefix)
-
-
-async def _grant_create(managed: Managed, login: str) -> None:
-    admin = await asyncpg.connect(managed.server.url)
-    await admin.execute(f'GRANT CREATE ON DATABASE "{managed.clone.name}" TO {managed.prefix}_{login}')
-    await admin.close()
-
-
 async def test_a_migrator_needs_no_more_than_createrole_and_create(managed: Managed) -> None:
     await managed.make_login("migrator", "CREATEROLE")
-    await _grant_create(managed, "migrator")
+    await managed.grant_create("migrator")
     conn = await managed.connect("migrator")
     report = await migrate(conn, role_prefix=managed.prefix)
     assert report.functions
@@ -405,7 +359,7 @@ async def test_a_migrator_that_lacks_a_privilege_is_told(managed: Managed, optio
 
 async def test_a_second_migrator_is_made_a_member(managed: Managed, sql: Sql) -> None:
     await managed.make_login("migrator", "CREATEROLE")
-    await _grant_create(managed, "migrator")
+    await managed.grant_create("migrator")
     await migrate(await managed.connect("migrator"), role_prefix=managed.prefix, directory=sql.directory)
     sql.write("migrations/0002_table.sql", "CREATE TABLE core.things (n integer);")
     await managed.make_login("second", "")

@@ -32,15 +32,15 @@ async def _rate(conn: Connection, name: str, asset: str | None = None, scope: st
 
 
 async def test_from_now_on_and_audited(world: World, app_conn: Connection) -> None:
-    row = await app_conn.fetchrow(SET, *_set("platform_fee", 250, asset="TOKEN", note="why", actor=world.alice.id))
+    row = await app_conn.fetchrow(SET, *_set("platform_fee", 250, asset="TOKEN", note="why", actor=world.admin.id))
     assert row is not None
     assert (row["value"], row["unit"], row["note"], row["valid_to"]) == (250, "bps", "why", None)
-    assert row["created_by"] == str(world.alice.id)
+    assert row["created_by"] == str(world.admin.id)
     assert await _rate(world.db, "platform_fee", "TOKEN") == 250
     act = await world.db.fetchrow("SELECT * FROM api.audit_log WHERE action = 'rate.set'")
     assert act is not None
     details = json.loads(act["details"])
-    assert act["actor_id"] == world.alice.id
+    assert act["actor_id"] == world.admin.id
     assert (details["rate"], details["value"], details["value_before"]) == ("platform_fee", 250, 0)
 
 
@@ -80,16 +80,43 @@ async def test_the_same_again_changes_nothing_and_another_value_is_refused(world
     assert await written(world.db) == before
 
 
+async def test_a_repeated_setting_from_now_on_is_one(world: World, app_conn: Connection) -> None:
+    first = await app_conn.fetchrow(SET, *_set("platform_fee", 250, asset="TOKEN"))
+    before = await written(world.db)
+    assert await app_conn.fetchrow(SET, *_set("platform_fee", 250, asset="TOKEN")) == first
+    assert await written(world.db) == before
+    until = datetime.now(UTC) + timedelta(days=1)
+    again = await app_conn.fetchrow(SET, *_set("platform_fee", 250, asset="TOKEN", valid_to=until))
+    assert again is not None
+    assert again["valid_to"] == until, "with an end it is another setting"
+    assert await _rate(world.db, "platform_fee", "TOKEN") == 250
+
+
+async def test_a_repeated_setting_that_is_in_force_by_now_is_no_rewriting(world: World, app_conn: Connection) -> None:
+    moment = await world.db.fetchval("SELECT clock_timestamp() + interval '200 ms'")
+    first = await app_conn.fetchrow(SET, *_set("call_block", 10, valid_from=moment))
+    await world.db.execute("SELECT pg_sleep(0.3)")
+    assert await app_conn.fetchrow(SET, *_set("call_block", 10, valid_from=moment)) == first
+    assert (await refused(app_conn, SET, *_set("call_block", 11, valid_from=moment))).slug == "INVALID_REQUEST"
+
+
+async def test_only_administrators_set_and_end(world: World, app_conn: Connection) -> None:
+    rate: UUID = await world.db.fetchval("SELECT id FROM core.rates WHERE name = 'call_block'")
+    assert (await refused(app_conn, SET, *_set("call_block", 1, actor=world.bob.id))).slug == "FORBIDDEN"
+    assert (await refused(app_conn, SET, *_set("call_block", 1, actor=world.suspended.id))).slug == "USER_SUSPENDED"
+    assert (await refused(app_conn, END, rate, None, world.bob.id)).slug == "FORBIDDEN"
+
+
 async def test_ended_it_is_gone(world: World, app_conn: Connection) -> None:
     limit = await app_conn.fetchval("SELECT rate_id FROM (" + SET + ") AS r", *_set("velocity_count_day", 0))
     tip_ = Tip(sender=world.alice.id, creator=world.creator.id, amount=1)
     query = "SELECT api.send_tip($1, $2, $3)"
     assert (await refused(app_conn, query, tip_.sender, tip_.creator, 1)).slug == "VELOCITY_LIMIT"
-    ended = await app_conn.fetchrow(END, limit, None, world.bob.id)
+    ended = await app_conn.fetchrow(END, limit, None, world.admin.id)
     assert ended is not None
     assert ended["valid_to"] is not None
     await tip(app_conn, tip_)
-    assert await world.db.fetchval("SELECT actor_id FROM api.audit_log WHERE action = 'rate.ended'") == world.bob.id
+    assert await world.db.fetchval("SELECT actor_id FROM api.audit_log WHERE action = 'rate.ended'") == world.admin.id
     assert (await refused(app_conn, END, limit, None, None)).slug == "INVALID_REQUEST"
 
 

@@ -23,6 +23,7 @@ from tests.support.money import (
     raised,
     refused,
     set_status,
+    unguarded,
     without_rate,
     written,
 )
@@ -200,6 +201,16 @@ async def test_no_circle_of_any_length(world: World, db: Connection) -> None:
     assert (
         await refused(db, "UPDATE core.users SET referred_by_id = $2 WHERE id = $1", chain[0].id, chain[3].id)
     ).slug == "REFERRAL_CIRCLE"
+
+
+@pytest.mark.breaks_ledger
+async def test_above_a_circle_made_by_force_the_walk_ends(world: World, db: Connection) -> None:
+    chain = [await person(db, f"c{n}") for n in range(9)]
+    for user, referrer in zip(chain[1:], chain, strict=False):
+        await _refer(world, user, referrer)
+    async with unguarded(db):
+        await db.execute("UPDATE core.users SET referred_by_id = $2 WHERE id = $1", chain[0].id, chain[4].id)
+    assert (await refused(db, REFER, world.alice.id, chain[-1].id, None)).slug == "REFERRAL_CIRCLE"
 
 
 @pytest.mark.parametrize("level", ["read_committed", "repeatable_read", "serializable"])

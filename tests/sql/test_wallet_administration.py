@@ -34,20 +34,28 @@ async def _acts(world: World, wallet: UUID) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_a_wallet_whose_debits_are_frozen_takes_and_does_not_give(world: World, app_conn: Connection) -> None:
-    row = await app_conn.fetchrow(FREEZE, world.alice.wallet, "odd logins", "debits", world.bob.id)
+    row = await app_conn.fetchrow(FREEZE, world.alice.wallet, "odd logins", "debits", world.admin.id)
     assert row is not None
     assert row["status"] == "debits_frozen"
     await transfer(app_conn, Transfer(source=world.bob.wallet, target=world.alice.wallet, amount=1))
     assert (await refused(app_conn, SPEND, world.alice.wallet, world.bob.wallet, 1)).slug == "WALLET_FROZEN"
-    await app_conn.fetch(FREEZE, world.alice.wallet, "worse", "all", world.bob.id)
+    await app_conn.fetch(FREEZE, world.alice.wallet, "worse", "all", world.admin.id)
     assert (await refused(app_conn, SPEND, world.bob.wallet, world.alice.wallet, 1)).slug == "WALLET_FROZEN"
-    await app_conn.fetch(UNFREEZE, world.alice.wallet, "it was she", world.bob.id)
+    await app_conn.fetch(UNFREEZE, world.alice.wallet, "it was she", world.admin.id)
     await transfer(app_conn, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1))
     assert await _acts(world, world.alice.wallet) == [
         ("wallet.frozen", {"reason": "odd logins", "status": "debits_frozen", "status_before": "active"}),
         ("wallet.frozen", {"reason": "worse", "status": "frozen", "status_before": "debits_frozen"}),
         ("wallet.unfrozen", {"reason": "it was she", "status": "active", "status_before": "frozen"}),
     ]
+
+
+async def test_only_administrators_may(world: World, app_conn: Connection) -> None:
+    before = await written(world.db)
+    assert (await refused(app_conn, FREEZE, world.alice.wallet, "why", "all", world.bob.id)).slug == "FORBIDDEN"
+    found = await refused(app_conn, "SELECT api.create_asset('GOLD', 0, 'Gold', false, $1)", world.bob.id)
+    assert (found.code, found.slug, found.facts["role"]) == ("TS504", "FORBIDDEN", "admin")
+    assert await written(world.db) == before
 
 
 async def test_the_same_again_is_no_act(world: World, app_conn: Connection) -> None:

@@ -297,6 +297,8 @@ class World(msgspec.Struct, frozen=True):
     suspended: Person
     alice_eur: UUID
     bob_eur: UUID
+    admin: Person
+    second_admin: Person
 
     async def suspend(self, who: Person) -> None:
         """As an operator would."""
@@ -330,6 +332,8 @@ async def make_world(db: Connection) -> World:
         suspended=await person(db, "suspended", tokens=50, roles=["creator"]),
         alice_eur=await open_wallet(db, asset="EUR", owner=alice.id),
         bob_eur=await open_wallet(db, asset="EUR", owner=bob.id),
+        admin=await person(db, "admin", roles=["admin"]),
+        second_admin=await person(db, "second_admin", roles=["admin"]),
     )
     await transfer(db, Transfer(source=mint, target=world.alice_eur, amount=500, asset="EUR"))
     await set_status(db, world.frozen.wallet, "frozen")

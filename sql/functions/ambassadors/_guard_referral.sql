@@ -10,6 +10,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_next uuid := NEW.referred_by_id;
+    v_mark uuid;
+    v_steps integer := 0;
     v_facts jsonb := jsonb_build_object('user_id', NEW.id, 'referrer_id', NEW.referred_by_id);
 BEGIN
     IF NEW.referred_by_id = NEW.id THEN
@@ -19,8 +21,13 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.referral', 0));
     WHILE v_next IS NOT NULL LOOP
-        IF v_next = NEW.id THEN
-            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The referrer was, down the line, referred by this user.');
+        -- v_mark: a user passed earlier, moved on ever more rarely, so that a circle made by force ends this walk too
+        IF v_next = NEW.id OR v_next = v_mark THEN
+            PERFORM core._raise('TS321', 'REFERRAL_CIRCLE', v_facts, 'The line of referrers above this user would never end.');
+        END IF;
+        v_steps := v_steps + 1;
+        IF v_steps & (v_steps - 1) = 0 THEN
+            v_mark := v_next;
         END IF;
         SELECT u.referred_by_id INTO v_next FROM core.users AS u WHERE u.id = v_next FOR SHARE;
     END LOOP;

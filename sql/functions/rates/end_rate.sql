@@ -2,7 +2,7 @@
 -- Locks    the rate's name (advisory, until the transaction ends)
 -- Decides  that the rate has not ended, and does not end in the past
 -- Writes   rates (valid_to), audit_log 'rate.ended'
--- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS216 RATE_NOT_FOUND, TS502 USER_SUSPENDED
+-- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS216 RATE_NOT_FOUND, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.end_rate(p_rate uuid, p_at timestamptz DEFAULT NULL, p_actor uuid DEFAULT NULL)
 RETURNS SETOF api.rates
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -13,7 +13,7 @@ DECLARE
     v_now timestamptz;
     v_rate core.rates;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || (SELECT r.name FROM core.rates AS r WHERE r.id = p_rate), 0));
     v_now := clock_timestamp();
     SELECT r.* INTO v_rate FROM core.rates AS r WHERE r.id = p_rate;

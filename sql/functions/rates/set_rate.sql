@@ -3,7 +3,7 @@
 -- Decides  that the rate is known, the value fits its unit, and no past is rewritten
 -- Writes   rates, audit_log 'rate.set'
 -- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS213 ASSET_NOT_FOUND, TS216 RATE_NOT_FOUND, TS319 RATE_EXISTS,
---          TS502 USER_SUSPENDED
+--          TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.set_rate(
     p_name text,
     p_value numeric,
@@ -25,7 +25,7 @@ DECLARE
     v_rate_id uuid;
     v_field text;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
     v_now := clock_timestamp();
     v_from := coalesce(p_valid_from, v_now);
@@ -35,6 +35,20 @@ BEGIN
     END IF;
     IF p_asset IS NOT NULL AND NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was set.');
+    END IF;
+    SELECT r.* INTO v_same
+    FROM core.rates AS r
+    WHERE
+        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+        AND CASE
+            WHEN p_valid_from IS NULL THEN r.valid_from <= v_now AND (r.valid_to IS NULL OR r.valid_to > v_now)
+            ELSE r.valid_from = v_from
+        END
+    ORDER BY r.valid_from DESC
+    LIMIT 1;
+    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS NOT DISTINCT FROM (p_value, p_valid_to) THEN
+        RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_same.id;
+        RETURN;
     END IF;
     v_field := CASE
         WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
@@ -51,39 +65,33 @@ BEGIN
             'A rate begins now or later, ends after that, and its value fits its unit.'
         );
     END IF;
-    SELECT r.* INTO v_same
-    FROM core.rates AS r
-    WHERE
-        r.name = p_name AND r.valid_from = v_from AND r.asset IS NOT DISTINCT FROM p_asset
-        AND r.scope IS NOT DISTINCT FROM p_scope;
-    IF v_same.id IS NOT NULL AND (v_same.value, v_same.valid_to) IS DISTINCT FROM (p_value, p_valid_to) THEN
+    IF p_valid_from IS NOT NULL AND v_same.id IS NOT NULL THEN
         PERFORM core._raise(
             'TS319', 'RATE_EXISTS', jsonb_build_object('rate', p_name, 'valid_from', v_from, 'value', v_same.value),
             'Choose another moment.'
         );
-    ELSIF v_same.id IS NULL THEN
-        INSERT INTO core.audit_log (actor_id, action, details)
-        SELECT
-            p_actor, 'rate.set',
-            jsonb_build_object(
-                'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
-                'valid_to', p_valid_to, 'value_before', (
-                    SELECT r.value
-                    FROM core.rates AS r
-                    WHERE
-                        r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
-                        AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
-                    ORDER BY r.valid_from DESC
-                    LIMIT 1
-                )
-            );
-        INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
-        VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
-        RETURNING id INTO v_rate_id;
     END IF;
-    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = coalesce(v_rate_id, v_same.id);
+    INSERT INTO core.audit_log (actor_id, action, details)
+    SELECT
+        p_actor, 'rate.set',
+        jsonb_build_object(
+            'rate', p_name, 'asset', p_asset, 'scope', p_scope, 'value', p_value, 'valid_from', v_from,
+            'valid_to', p_valid_to, 'value_before', (
+                SELECT r.value
+                FROM core.rates AS r
+                WHERE
+                    r.name = p_name AND r.asset IS NOT DISTINCT FROM p_asset AND r.scope IS NOT DISTINCT FROM p_scope
+                    AND r.valid_from <= v_from AND (r.valid_to IS NULL OR r.valid_to > v_from)
+                ORDER BY r.valid_from DESC
+                LIMIT 1
+            )
+        );
+    INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
+    VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
+    RETURNING id INTO v_rate_id;
+    RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_rate_id;
 END;
 $$;
 
 COMMENT ON FUNCTION api.set_rate(text, numeric, text, text, timestamptz, timestamptz, text, uuid) IS
-'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing.';
+'Sets rate p_name to p_value (in the unit api.rate_names states) from p_valid_from (now by default, never the past) to p_valid_to (open by default). p_asset: only for that asset; p_scope: only for that kind of transfer or role. What was in force before stays as it is; of several in force the latest valid_from counts, so a rate with an end gives way to the one before it. Saying the same again changes nothing, and without p_valid_from neither does saying what is in force.';

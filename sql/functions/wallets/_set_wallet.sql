@@ -4,7 +4,7 @@
 --          leave what is there allowed
 -- Writes   wallets (status, minimum), audit_log; nothing where nothing changes
 -- Errors   TS101 INVALID_REQUEST, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS311 WALLET_CLOSED,
---          TS323 WALLET_NOT_EMPTY, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
+--          TS323 WALLET_NOT_EMPTY, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION core._set_wallet(
     p_wallet uuid,
     p_action text,
@@ -18,7 +18,7 @@ AS $$
 DECLARE
     v_wallet core.wallets;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;

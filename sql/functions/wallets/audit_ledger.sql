@@ -15,6 +15,8 @@ AS $$
     UNION ALL
     SELECT r.rule, r.subject, r.detail FROM core._audit_refunds() AS r
     UNION ALL
+    SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
+    UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
 $$;
 

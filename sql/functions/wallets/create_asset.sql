@@ -2,7 +2,7 @@
 -- Locks    nothing
 -- Decides  the form of code, scale and name; that there is no such asset
 -- Writes   assets, wallets (the system's), audit_log 'asset.created'
--- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS324 ASSET_EXISTS, TS502 USER_SUSPENDED
+-- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS324 ASSET_EXISTS, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.create_asset(
     p_code text,
     p_scale integer,
@@ -20,7 +20,7 @@ DECLARE
         WHEN (octet_length(p_name) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
     END;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
     END IF;

@@ -3,7 +3,7 @@
 -- Decides  as core._set_wallet
 -- Writes   wallets (status, minimum), audit_log 'wallet.frozen'
 -- Errors   TS101 INVALID_REQUEST, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS311 WALLET_CLOSED,
---          TS502 USER_SUSPENDED
+--          TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.freeze_wallet(
     p_wallet uuid,
     p_reason text,

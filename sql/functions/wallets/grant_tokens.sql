@@ -2,9 +2,9 @@
 -- Locks    one shard of the issuance wallet and the user's wallet, in id order
 -- Decides  that the user exists; then as core._post_transfers
 -- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', audit_log 'tokens.granted'
--- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND,
---          TS213 ASSET_NOT_FOUND, TS210 WALLET_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN,
---          TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
+-- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS106 IDEMPOTENCY_KEY_INVALID, TS210 WALLET_NOT_FOUND,
+--          TS211 USER_NOT_FOUND, TS213 ASSET_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN,
+--          TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.grant_tokens(
     p_user uuid,
     p_amount bigint,
@@ -34,6 +34,8 @@ BEGIN
         v_refusal := ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'))::core.refusal;
     ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
         v_refusal := ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
+        v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
     v_result := (core._post_transfers(
         ARRAY[ROW(

@@ -2,7 +2,7 @@
 -- Locks    nothing
 -- Decides  that the asset exists; the form of purpose, shards and minimum
 -- Writes   wallets, those that there are not yet; audit_log 'wallet.opened'
--- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS213 ASSET_NOT_FOUND, TS502 USER_SUSPENDED
+-- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS213 ASSET_NOT_FOUND, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.open_system_wallet(
     p_purpose text,
     p_asset text,
@@ -21,7 +21,7 @@ DECLARE
     END;
     v_count integer;
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN

@@ -3,14 +3,14 @@
 -- Decides  that it is pending
 -- Writes   adjustments, audit_log 'adjustment.rejected'
 -- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS217 ADJUSTMENT_NOT_FOUND, TS322 ADJUSTMENT_CLOSED,
---          TS502 USER_SUSPENDED
+--          TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid DEFAULT NULL)
 RETURNS SETOF api.adjustments
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;

@@ -4,7 +4,7 @@
 -- Writes   adjustments, idempotency_keys, audit_log 'adjustment.requested'
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS103 ASSET_MISMATCH, TS104 SELF_TRANSFER,
 --          TS106 IDEMPOTENCY_KEY_INVALID, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
---          TS502 USER_SUSPENDED, TS801 CONFIGURATION_ERROR
+--          TS502 USER_SUSPENDED, TS504 FORBIDDEN, TS801 CONFIGURATION_ERROR
 CREATE OR REPLACE FUNCTION api.request_adjustment(
     p_from uuid,
     p_to uuid,
@@ -32,7 +32,7 @@ BEGIN
         RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = (v_stored ->> 'adjustment_id')::uuid;
         RETURN;
     END IF;
-    PERFORM core._check_actor(p_actor);
+    PERFORM core._check_admin(p_actor);
     SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
     SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
     IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN

@@ -3,7 +3,7 @@
 -- Decides  as core._set_wallet
 -- Writes   wallets (status, minimum), audit_log 'wallet.minimum_set'
 -- Errors   TS101 INVALID_REQUEST, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS311 WALLET_CLOSED,
---          TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
+--          TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.set_wallet_minimum(
     p_wallet uuid,
     p_minimum bigint,

@@ -1,0 +1,102 @@
+"""Each job, with the rights of the scheduler, on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from app.settings import Settings
+from scheduler.jobs.prune_sessions import BATCH
+from scheduler.metrics import JOB_ITEMS, LEDGER_VIOLATIONS
+from scheduler.process import Runner
+from scheduler.registry import Job, JobContext, all_jobs
+from tests.support.money import lapse, person, unguarded
+from tests.support.postgres import Clone, Connection
+
+JOBS = {job.name: job for job in all_jobs()}
+
+
+@pytest_asyncio.fixture
+async def runner(database: Clone) -> AsyncIterator[Runner]:
+    """Runs jobs as tessera_scheduler."""
+    pool = await asyncpg.create_pool(database.url("scheduler"), min_size=1, max_size=2)
+    yield Runner(JobContext(pool, Settings()))
+    await pool.close()
+
+
+def _items(name: str) -> float:
+    value: float = JOB_ITEMS.labels(name)._value.get()
+    return value
+
+
+async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
+    assert sorted(JOBS) == ["audit-ledger", "expire-holds", "prune-sessions"]
+    assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)
+    assert all(job.summary for job in JOBS.values())
+
+
+async def test_expired_holds_are_closed(runner: Runner, db: Connection) -> None:
+    someone = await person(db, "someone", tokens=100)
+    holds: list[UUID] = [
+        await db.fetchval("SELECT hold_id FROM api.place_hold($1, 10, $2)", someone.wallet, timedelta(hours=1))
+        for _ in range(3)
+    ]
+    for hold in holds[:2]:
+        await lapse(db, hold)
+    before = _items("expire-holds")
+    assert await runner.run(JOBS["expire-holds"])
+    assert _items("expire-holds") - before == 2
+    assert await db.fetchval("SELECT held FROM core.wallets WHERE id = $1", someone.wallet) == 10
+
+
+async def test_old_sessions_and_attempts_go_and_young_ones_stay(runner: Runner, db: Connection) -> None:
+    someone = await person(db, "someone")
+    await db.execute(
+        """
+        INSERT INTO core.sessions (user_id, expires_at)
+        SELECT $1, now() - make_interval(days => CASE WHEN g <= $2 THEN 31 ELSE 29 END)
+        FROM generate_series(1, $2 + 2) AS g
+        """,
+        someone.id,
+        BATCH + 5,
+    )
+    await db.execute(
+        """
+        INSERT INTO core.refresh_tokens (token_hash, session_id)
+        SELECT sha256(s.id::text::bytea), s.id FROM core.sessions AS s
+        """
+    )
+    await db.execute(
+        """
+        INSERT INTO core.login_attempts (account_hash, address, attempts, since)
+        SELECT sha256('a'), 'address ' || g, 1, now() - make_interval(hours => g * 20) FROM generate_series(0, 3) AS g
+        """
+    )
+    assert await runner.run(JOBS["prune-sessions"])
+    assert await db.fetchval("SELECT count(*) FROM core.sessions") == 2
+    assert await db.fetchval("SELECT count(*) FROM core.refresh_tokens") == 2
+    assert await db.fetchval("SELECT count(*) FROM core.login_attempts") == 2
+
+
+@pytest.mark.breaks_ledger
+async def test_a_broken_invariant_is_a_metric(runner: Runner, db: Connection) -> None:
+    someone = await person(db, "someone", tokens=10)
+    assert await runner.run(JOBS["audit-ledger"])
+    assert LEDGER_VIOLATIONS._value.get() == 0
+    async with unguarded(db):
+        await db.execute("UPDATE core.wallets SET lifetime_spent = lifetime_spent + 1 WHERE id = $1", someone.wallet)
+    assert await runner.run(JOBS["audit-ledger"])
+    assert LEDGER_VIOLATIONS._value.get() == 1
+
+
+async def test_what_a_job_raises_ends_that_run_only(runner: Runner) -> None:
+    async def broken(_: JobContext) -> int:
+        raise RuntimeError("no")
+
+    assert not await runner.run(Job("broken", 1, 1, 1, broken))
+    assert await runner.run(JOBS["expire-holds"])
