@@ -406,6 +406,27 @@ ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO 
 
 COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it is refused (TS503): the same user; the same database login, unless it is a login of the API and both times named a user. One that was decided before or has expired is TS322, so repeating it moves nothing.';
 
+CREATE FUNCTION api.attach_month(p_what text) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_moved CONSTANT text [] := core._move_month(p_what, false);
+BEGIN
+    IF v_moved IS NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
+            'Say books (transfers, entries and tips), outbox or audit_log.'
+        );
+    END IF;
+    RETURN v_moved;
+END;
+$$;
+
+ALTER FUNCTION api.attach_month(p_what text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.attach_month(p_what text) IS 'Attaches the months of p_what (books, outbox, audit_log) that api.detach_month took out last, and returns the names of the partitions; none when nothing is detached. They must be what they were: TS902 otherwise. docs/growth.md.';
+
 CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -430,34 +451,51 @@ COMMENT ON FUNCTION api.audit_ledger() IS 'Checks the books and returns a row fo
 CREATE FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_seqscan TO 'off'
     AS $$
-DECLARE
-    v_seq CONSTANT bigint := core._seq_at(p_wallet, p_at);
 BEGIN
-    RETURN coalesce((SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_seq), 0);
+    RETURN (core._entry_at(p_wallet, p_at)).balance;
 END;
 $$;
 
 ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
+COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet, TS240 for a moment in months that are detached.';
 
 CREATE FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) RETURNS bigint
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
-    SELECT CASE
-        WHEN p_seq = 0 THEN (SELECT 0::bigint FROM core.wallets AS w WHERE w.id = p_wallet)
-        ELSE (SELECT e.balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = p_seq)
-    END
+DECLARE
+    v_balance bigint;
+    v_seq bigint := 0;
+BEGIN
+    -- in which month it was is not known: a look into the index of each partition
+    SELECT e.balance INTO v_balance FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = p_seq;
+    IF v_balance IS NULL THEN
+        SELECT b.seq, b.balance INTO v_seq, v_balance
+        FROM core.brought_forward AS b
+        WHERE b.wallet_id = p_wallet
+        ORDER BY b.detached_to DESC
+        LIMIT 1;
+        IF p_seq BETWEEN 0 AND v_seq - 1 THEN
+            PERFORM core._raise(
+                'TS240', 'HISTORY_DETACHED', jsonb_build_object('wallet_id', p_wallet, 'seq', p_seq),
+                'Ask an operator to attach the months that are asked for.'
+            );
+        ELSIF p_seq IS DISTINCT FROM coalesce(v_seq, 0) THEN
+            RETURN NULL;
+        END IF;
+        RETURN coalesce(v_balance, (SELECT 0::bigint FROM core.wallets AS w WHERE w.id = p_wallet));
+    END IF;
+    RETURN v_balance;
+END;
 $$;
 
 ALTER FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry.';
+COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry. TS240 for one in months that are detached.';
 
 CREATE FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint DEFAULT NULL::bigint, p_close boolean DEFAULT false, p_key text DEFAULT NULL::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -792,6 +830,27 @@ ALTER FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset te
 
 COMMENT ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) IS 'Credits p_amount (minor units of p_asset) from the system wallet rewards to user p_user, and in the same commit a match to whoever referred them: p_amount × rate `referral` (bps; that of scope ambassador for an ambassador) / 10000, rounded down to the minor unit, on top and not out of the user''s part. Where the referrer cannot take it, or it rounds to 0, the reward goes without, and match_skipped says why. p_key makes it safe to repeat.';
 
+CREATE FUNCTION api.detach_month(p_what text) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_moved CONSTANT text [] := core._move_month(p_what, true);
+BEGIN
+    IF v_moved IS NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
+            'Say books (transfers, entries and tips), outbox or audit_log.'
+        );
+    END IF;
+    RETURN v_moved;
+END;
+$$;
+
+ALTER FUNCTION api.detach_month(p_what text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.detach_month(p_what text) IS 'Detaches the oldest months of p_what (books, outbox, audit_log) that are over for longer than they are kept, and returns the names of the partitions, now tables of their own; none when nothing is that old. Balances, the auditor and new money go on as before; statements, transfers and replays of those months do not. docs/growth.md.';
+
 CREATE TABLE core.rates (
     id uuid DEFAULT core.uuid7() NOT NULL,
     name text NOT NULL,
@@ -982,6 +1041,17 @@ ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_k
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
 
+CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT core._make_partitions(least(greatest(p_ahead, '1 month'), '5 years'))
+$$;
+
+ALTER FUNCTION api.make_partitions(p_ahead interval) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.make_partitions(p_ahead interval) IS 'Makes the partitions of the months up to p_ahead from now (1 month to 5 years) and returns the names of those it made; none when they are there. The scheduler calls it daily. Rows of months that had none are in the default partition, which then becomes theirs.';
+
 CREATE FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint DEFAULT 0, p_shards integer DEFAULT 1, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1039,6 +1109,42 @@ $$;
 ALTER FUNCTION api.open_wallet(p_owner uuid, p_asset text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) IS 'The wallet of user p_owner for asset p_asset; opened, empty, if there is none. Assets that open with a user need no call.';
+
+CREATE FUNCTION api.partitions() RETURNS TABLE(table_name text, partition_name text, from_at timestamp with time zone, to_at timestamp with time zone, state text, estimated_rows bigint, bytes bigint, misplaced boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_one record;
+    v_relation regclass;
+BEGIN
+    FOR v_one IN
+        SELECT p.table_name, p.name, p.from_at, p.to_at, CASE WHEN p.detached_to IS NULL THEN 'attached' ELSE 'detached' END AS state
+        FROM core.partitions AS p
+        UNION ALL
+        SELECT t.name, t.name || '_default', NULL, NULL, 'default' FROM core.partitioned AS t
+        ORDER BY 1, 4
+    LOOP
+        v_relation := to_regclass(format('core.%I', v_one.name));
+        misplaced := false;
+        IF v_one.state = 'default' THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM core.%I)', v_one.name) INTO misplaced;
+        END IF;
+        table_name := v_one.table_name;
+        partition_name := v_one.name;
+        from_at := v_one.from_at;
+        to_at := v_one.to_at;
+        state := CASE WHEN v_relation IS NULL THEN 'elsewhere' ELSE v_one.state END;
+        estimated_rows := (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class AS c WHERE c.oid = v_relation);
+        bytes := pg_total_relation_size(v_relation);
+        RETURN NEXT;
+    END LOOP;
+END;
+$$;
+
+ALTER FUNCTION api.partitions() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.partitions() IS 'Partitions of each table by month (UTC), with their size: attached, detached, elsewhere (detached and dropped), and the default one, which takes what no other one does: misplaced is true where it holds rows.';
 
 CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1620,7 +1726,7 @@ BEGIN
             o.ord, o.transfer_id, o.from_balance, o.created_at, o.replayed, o.error_code, o.error, o.detail,
             CASE WHEN o.error_code IS NULL THEN o.amount END AS amount,
             CASE
-                WHEN o.replayed THEN (SELECT t.platform_fee FROM core.tips AS t WHERE t.id = o.transfer_id)
+                WHEN o.replayed THEN core._tip_fee(o.transfer_id)
                 WHEN o.error_code IS NULL THEN o.fee
             END AS fee
         FROM ROWS FROM (unnest(p_tips), unnest(v_fees), unnest(v_results)) WITH ORDINALITY AS o (
@@ -1769,8 +1875,9 @@ ALTER FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason 
 COMMENT ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets how low wallet p_wallet may go, in minor units: negative for an overdraft, positive for a reserve that cannot be spent, 0 for neither. Refused with TS401 while the wallet has less than that.';
 
 CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_seq bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100, p_kind text DEFAULT NULL::text) RETURNS TABLE(seq bigint, created_at timestamp with time zone, amount bigint, balance bigint, transfer_id uuid, kind text, counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb)
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
@@ -1779,24 +1886,74 @@ CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEF
     SET enable_bitmapscan TO 'off'
     SET enable_sort TO 'off'
     AS $$
-    SELECT
-        e.seq, e.created_at, e.amount, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference, t.metadata
-    FROM core.entries AS e
-    INNER JOIN core.transfers AS t ON t.id = e.transfer_id
-    INNER JOIN core.wallets AS c ON c.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
-    WHERE
-        e.wallet_id = p_wallet
-        AND e.seq < coalesce(p_before_seq, 9223372036854775807)
-        AND (p_from IS NULL OR e.created_at >= p_from)
-        AND (p_to IS NULL OR e.created_at < p_to)
-        AND (p_kind IS NULL OR t.kind = p_kind)
-    ORDER BY e.seq DESC
-    LIMIT least(greatest(coalesce(p_limit, 100), 1), 1000)
+DECLARE
+    v_left integer := least(greatest(coalesce(p_limit, 100), 1), 1000);
+    v_first timestamptz;
+    v_month timestamptz;
+    v_oldest timestamptz;
+    v_version bigint;
+    v_months integer := 1;
+    v_low uuid;
+    v_high uuid;
+    v_rows bigint;
+BEGIN
+    -- v_first: the month up to which, with all before it, there is one partition
+    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to)), w.version
+    INTO v_first, v_month, v_version
+    FROM core.wallets AS w
+    INNER JOIN core.partitioned AS p ON p.name = 'entries'
+    WHERE w.id = p_wallet;
+    IF p_before_seq <= v_version AND v_month > v_first THEN
+        -- where it is, a look into each index tells; there is no need to pass through what is newer
+        SELECT least(v_month, date_trunc('month', e.created_at)) INTO v_month
+        FROM core.entries AS e
+        WHERE e.wallet_id = p_wallet AND e.seq = p_before_seq;
+    END IF;
+    v_month := CASE WHEN v_version IS NOT NULL THEN greatest(v_month, v_first) END;
+    v_oldest := greatest(date_trunc('month', p_from), v_first);
+    v_high := core._uuid_floor(v_month + interval '1 month');
+
+    WHILE v_left > 0 AND v_month >= v_oldest LOOP
+        v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_oldest);
+        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
+        RETURN QUERY
+        SELECT
+            e.seq::bigint, e.created_at, e.amount::bigint, e.balance, e.transfer_id, t.kind, c.id, c.owner_id, t.reference,
+            t.metadata
+        FROM core.entries AS e
+        -- LIMIT: a plain join, planned while the tables are small, may begin with the transfers; and a session keeps its plans
+        CROSS JOIN LATERAL (
+            SELECT x.kind, x.reference, x.metadata, x.from_wallet_id, x.to_wallet_id
+            FROM core.transfers AS x
+            WHERE x.id = e.transfer_id AND x.id >= v_low AND x.id < v_high
+            LIMIT 1
+        ) AS t
+        CROSS JOIN LATERAL (
+            SELECT w.id, w.owner_id FROM core.wallets AS w
+            WHERE w.id = CASE WHEN e.amount < 0 THEN t.to_wallet_id ELSE t.from_wallet_id END
+            LIMIT 1
+        ) AS c
+        WHERE
+            e.wallet_id = p_wallet
+            AND e.transfer_id >= v_low AND e.transfer_id < v_high
+            AND e.seq < coalesce(p_before_seq, 9223372036854775807)
+            AND (p_from IS NULL OR e.created_at >= p_from)
+            AND (p_to IS NULL OR e.created_at < p_to)
+            AND (p_kind IS NULL OR t.kind = p_kind)
+        ORDER BY e.seq DESC
+        LIMIT v_left;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_left := v_left - v_rows;
+        v_high := v_low;
+        v_month := v_month - interval '1 month';
+        v_months := 2 * v_months;
+    END LOOP;
+END;
 $$;
 
 ALTER FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units.';
+COMMENT ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) IS 'Entries of a wallet from p_from (inclusive) to p_to (exclusive), newest first, at most p_limit (1 to 1000, 100 if NULL); go on with p_before_seq = the last seq seen. amount is signed, balance is after the entry, both in minor units. Months that are detached (docs/growth.md) are not there.';
 
 CREATE FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) RETURNS record
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1806,19 +1963,18 @@ CREATE FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time 
     SELECT
         o.balance, coalesce(e.credits, 0), coalesce(e.debits, 0), coalesce(e.entries, 0),
         o.balance + coalesce(e.credits, 0) - coalesce(e.debits, 0)
-    FROM (
-        SELECT
-            core._seq_at(p_wallet, p_from - interval '1 microsecond') AS first,
-            core._seq_at(p_wallet, p_to - interval '1 microsecond') AS last
-    ) AS s
-    CROSS JOIN LATERAL (SELECT api.balance_at_seq(p_wallet, s.first) AS balance) AS o
+    FROM core._entry_at(p_wallet, p_from - interval '1 microsecond') AS o
+    CROSS JOIN core._entry_at(p_wallet, p_to - interval '1 microsecond') AS c
+    CROSS JOIN core._month_bounds(p_from, p_to) AS m
     CROSS JOIN LATERAL (
         SELECT
             (sum(d.amount) FILTER (WHERE d.amount > 0))::bigint AS credits,
             (- sum(d.amount) FILTER (WHERE d.amount < 0))::bigint AS debits,
             count(*) AS entries
         FROM core.entries AS d
-        WHERE d.wallet_id = p_wallet AND d.seq > s.first AND d.seq <= s.last
+        WHERE
+            d.wallet_id = p_wallet AND d.seq > o.seq AND d.seq <= c.seq
+            AND d.transfer_id >= m.low AND d.transfer_id < m.high
     ) AS e
 $$;
 
@@ -2016,6 +2172,75 @@ ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
 
+CREATE TABLE core.partitioned (
+    name text NOT NULL,
+    key text NOT NULL,
+    leaf_key text,
+    books boolean NOT NULL,
+    keep interval NOT NULL,
+    since timestamp with time zone NOT NULL,
+    attached_from timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    made_to timestamp with time zone NOT NULL,
+    CONSTRAINT partitioned_order CHECK (((attached_from < made_to) AND (since <= made_to)))
+);
+
+ALTER TABLE core.partitioned OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.partitioned IS 'The tables of core that are partitioned by month, and from when to when there are partitions. Written by api.make_partitions, api.detach_month and api.attach_month only.';
+
+COMMENT ON COLUMN core.partitioned.key IS 'Column that the partitions are ranges of: a UUID version 7, or created_at.';
+
+COMMENT ON COLUMN core.partitioned.leaf_key IS 'Primary key of each partition, where the table itself cannot have it because the column key is not in it. NULL: the table has it.';
+
+COMMENT ON COLUMN core.partitioned.books IS 'One of those that are only detached together.';
+
+COMMENT ON COLUMN core.partitioned.keep IS 'A month is not detached before it is over for that long.';
+
+COMMENT ON COLUMN core.partitioned.since IS 'End of the first partition, which holds all that was there before.';
+
+COMMENT ON COLUMN core.partitioned.attached_from IS 'Everything before it is detached.';
+
+COMMENT ON COLUMN core.partitioned.made_to IS 'End of the last partition. What comes later goes to the default partition, until api.make_partitions has seen to it.';
+
+CREATE FUNCTION core._attach_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_uuid CONSTANT boolean := p_table.key <> 'created_at';
+BEGIN
+    EXECUTE format(
+        'ALTER TABLE core.%I ATTACH PARTITION core.%I %s', p_table.name, p_partition,
+        CASE
+            WHEN p_to IS NULL THEN 'DEFAULT'
+            ELSE format(
+                'FOR VALUES FROM (%s) TO (%L)',
+                CASE
+                    WHEN p_from = '-infinity' THEN 'MINVALUE'
+                    ELSE quote_literal(CASE WHEN v_uuid THEN core._uuid_floor(p_from)::text ELSE p_from::text END)
+                END,
+                CASE WHEN v_uuid THEN core._uuid_floor(p_to)::text ELSE p_to::text END
+            )
+        END
+    );
+    IF p_to IS NOT NULL THEN
+        INSERT INTO core.partitions AS p (name, table_name, from_at, to_at) VALUES (p_partition, p_table.name, p_from, p_to)
+        ON CONFLICT (name) DO UPDATE SET detached_to = NULL;
+    END IF;
+    EXECUTE format(
+        'COMMENT ON TABLE core.%I IS %L', p_partition,
+        format('Partition of core.%s, by %s: %s.', p_table.name, p_table.key, CASE
+            WHEN p_to IS NULL THEN 'what no other one takes; empty unless api.make_partitions was not run for long'
+            ELSE format('%s up to %s', coalesce(nullif(p_from, '-infinity')::text, 'from the beginning'), p_to)
+        END)
+    );
+END;
+$$;
+
+ALTER FUNCTION core._attach_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._attach_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Attaches a table as a partition from p_from to p_to, and notes it; as the default one where p_to is NULL.';
+
 CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -2070,22 +2295,29 @@ CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, det
     WITH history AS (
         SELECT
             e.wallet_id, e.seq, e.transfer_id, e.amount, e.balance, e.created_at,
-            lag(e.seq::bigint, 1, 0::bigint) OVER w AS seq_before,
-            lag(e.balance, 1, 0::bigint) OVER w AS balance_before,
+            lag(e.seq::bigint) OVER w AS seq_before,
+            lag(e.balance) OVER w AS balance_before,
             lag(e.created_at) OVER w AS created_before
         FROM core.entries AS e
         WINDOW w AS (PARTITION BY e.wallet_id ORDER BY e.seq)
+    ), forward AS (
+        -- where each wallet's attached entries go on, if months of it are detached
+        SELECT DISTINCT ON (b.wallet_id) b.wallet_id, b.seq, b.balance
+        FROM core.brought_forward AS b
+        ORDER BY b.wallet_id, b.detached_to DESC
     )
     SELECT
         'seq_gapless', 'wallet ' || h.wallet_id::text, jsonb_build_object('seq', h.seq, 'seq_before', h.seq_before)
     FROM history AS h
-    WHERE h.seq <> h.seq_before + 1
+    WHERE h.seq <> coalesce(h.seq_before, (SELECT f.seq FROM forward AS f WHERE f.wallet_id = h.wallet_id), 0) + 1
     UNION ALL
     SELECT
         'running_balance', 'wallet ' || h.wallet_id::text,
         jsonb_build_object('seq', h.seq, 'balance_before', h.balance_before, 'amount', h.amount, 'balance', h.balance)
     FROM history AS h
-    WHERE h.balance <> h.balance_before + h.amount
+    WHERE
+        h.balance
+        <> coalesce(h.balance_before, (SELECT f.balance FROM forward AS f WHERE f.wallet_id = h.wallet_id), 0) + h.amount
     UNION ALL
     SELECT
         'entries_in_time_order', 'wallet ' || h.wallet_id::text,
@@ -2136,7 +2368,15 @@ CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, det
         jsonb_build_object('actor_id', k.actor_id, 'transfer_id', k.transfer_id)
     FROM core.idempotency_keys AS k
     LEFT JOIN core.transfers AS t ON t.id = k.transfer_id
-    WHERE k.transfer_id IS NOT NULL AND t.id IS NULL
+    WHERE
+        k.transfer_id IS NOT NULL AND t.id IS NULL
+        AND NOT core._is_detached(k.transfer_id)
+    UNION ALL
+    SELECT 'transfer_in_its_month', 'transfer ' || t.id::text, jsonb_build_object('created_at', t.created_at)
+    FROM core.transfers AS t
+    WHERE
+        t.id >= (SELECT core._uuid_floor(p.since) FROM core.partitioned AS p WHERE p.name = 'transfers')
+        AND date_trunc('month', core._uuid_time(t.id), 'UTC') <> date_trunc('month', t.created_at, 'UTC')
 $$;
 
 ALTER FUNCTION core._audit_entries() OWNER TO tessera_ledger;
@@ -2180,7 +2420,9 @@ CREATE FUNCTION core._audit_holds() RETURNS TABLE(rule text, subject text, detai
     FROM core.captures AS c
     LEFT JOIN core.holds AS h ON h.id = c.hold_id
     LEFT JOIN core.transfers AS t ON t.id = c.transfer_id
-    WHERE h.id IS NULL OR t.amount::bigint IS DISTINCT FROM c.amount OR t.from_wallet_id IS DISTINCT FROM h.wallet_id
+    WHERE
+        (h.id IS NULL OR t.amount::bigint IS DISTINCT FROM c.amount OR t.from_wallet_id IS DISTINCT FROM h.wallet_id)
+        AND NOT core._is_detached(c.transfer_id)
     UNION ALL
     SELECT 'hold_names_who_asked', 'hold ' || h.id::text, '{}'
     FROM core.holds AS h
@@ -2209,7 +2451,7 @@ CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, det
         SELECT r.original_id, sum(r.amount) AS refunded FROM core.refunds AS r GROUP BY r.original_id
     ) AS s
     LEFT JOIN core.transfers AS t ON t.id = s.original_id
-    WHERE t.id IS NULL OR s.refunded > t.amount
+    WHERE (t.id IS NULL OR s.refunded > t.amount) AND NOT core._is_detached(s.original_id)
     UNION ALL
     SELECT
         'refund_undoes_its_original', 'transfer ' || r.transfer_id::text,
@@ -2218,8 +2460,11 @@ CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, det
     LEFT JOIN core.transfers AS o ON o.id = r.original_id
     LEFT JOIN core.transfers AS t ON t.id = r.transfer_id
     WHERE
-        t.amount::bigint IS DISTINCT FROM r.amount OR t.kind IS DISTINCT FROM 'refund'
-        OR t.from_wallet_id IS DISTINCT FROM o.to_wallet_id OR t.to_wallet_id IS DISTINCT FROM o.from_wallet_id
+        (
+            t.amount::bigint IS DISTINCT FROM r.amount OR t.kind IS DISTINCT FROM 'refund'
+            OR t.from_wallet_id IS DISTINCT FROM o.to_wallet_id OR t.to_wallet_id IS DISTINCT FROM o.from_wallet_id
+        )
+        AND NOT core._is_detached(r.original_id)
     UNION ALL
     SELECT
         'debt_is_what_is_missing', 'wallet ' || w.id::text,
@@ -2238,7 +2483,9 @@ CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, det
         WHERE r.owed > 0
         GROUP BY t.from_wallet_id
     ) AS s ON s.from_wallet_id = w.id
-    WHERE w.debt > coalesce(s.owed, 0)
+    WHERE
+        w.debt > coalesce(s.owed, 0)
+        AND (SELECT p.attached_from FROM core.partitioned AS p WHERE p.name = 'transfers') = '-infinity'
 $$;
 
 ALTER FUNCTION core._audit_refunds() OWNER TO tessera_ledger;
@@ -2279,6 +2526,12 @@ COMMENT ON FUNCTION core._audit_tips() IS 'Broken invariants between tips and th
 CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
+    WITH forward AS (
+        -- what detached months left in each wallet
+        SELECT DISTINCT ON (b.wallet_id) b.wallet_id, b.seq, b.balance, b.earned, b.spent
+        FROM core.brought_forward AS b
+        ORDER BY b.wallet_id, b.detached_to DESC
+    )
     SELECT 'asset_sums_to_zero', 'asset ' || w.asset, jsonb_build_object('sum', sum(w.balance))
     FROM core.wallets AS w
     GROUP BY w.asset
@@ -2289,7 +2542,8 @@ CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, det
         jsonb_build_object('balance', w.balance, 'version', w.version, 'entry_balance', e.balance)
     FROM core.wallets AS w
     LEFT JOIN core.entries AS e ON e.wallet_id = w.id AND e.seq = w.version
-    WHERE w.balance <> coalesce(e.balance, 0) OR (e.wallet_id IS NULL) <> (w.version = 0)
+    LEFT JOIN forward AS f ON f.wallet_id = w.id
+    WHERE w.balance <> coalesce(e.balance, f.balance, 0) OR w.version <> coalesce(e.seq, f.seq, 0)
     UNION ALL
     SELECT
         'spendable_not_negative', 'wallet ' || w.id::text,
@@ -2309,7 +2563,10 @@ CREATE FUNCTION core._audit_wallets() RETURNS TABLE(rule text, subject text, det
         FROM core.entries AS e
         GROUP BY e.wallet_id
     ) AS s ON s.wallet_id = w.id
-    WHERE w.lifetime_earned <> coalesce(s.credits, 0) OR w.lifetime_spent <> coalesce(s.debits, 0)
+    LEFT JOIN forward AS f ON f.wallet_id = w.id
+    WHERE
+        w.lifetime_earned <> coalesce(s.credits, 0) + coalesce(f.earned, 0)
+        OR w.lifetime_spent <> coalesce(s.debits, 0) + coalesce(f.spent, 0)
     UNION ALL
     SELECT 'user_has_wallets', 'user ' || u.id::text, jsonb_build_object('asset', a.code)
     FROM core.users AS u
@@ -2444,6 +2701,100 @@ ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
 
+CREATE FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    v_wallet core.wallets;
+    v_first timestamptz;
+    v_month timestamptz;
+    v_months integer := 1;
+    v_detached timestamptz;
+    v_low uuid;
+    v_high uuid;
+    v_from bigint;
+    v_to bigint;
+    v_middle bigint;
+    v_at timestamptz;
+    v_balance bigint;
+BEGIN
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
+    ELSIF p_at >= v_wallet.last_entry_at THEN
+        seq := v_wallet.version;
+        balance := v_wallet.balance;
+        RETURN;
+    END IF;
+    SELECT p.since - interval '1 month', p.attached_from INTO v_first, v_detached FROM core.partitioned AS p WHERE p.name = 'entries';
+
+    v_month := greatest(date_trunc('month', p_at), v_first);
+    WHILE v_month >= v_first AND v_month >= v_detached LOOP
+        v_high := core._uuid_floor(v_month + interval '1 month');
+        v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_first, v_detached);
+        v_low := CASE WHEN v_month > v_first THEN core._uuid_floor(v_month) ELSE '00000000-0000-0000-0000-000000000000' END;
+        SELECT e.seq, e.created_at, e.balance INTO seq, v_at, balance
+        FROM core.entries AS e
+        WHERE e.wallet_id = p_wallet AND e.transfer_id >= v_low AND e.transfer_id < v_high
+        ORDER BY e.seq DESC
+        LIMIT 1;
+        IF v_at <= p_at THEN
+            RETURN;
+        ELSIF v_at IS NOT NULL THEN
+            SELECT e.seq - 1 INTO v_from
+            FROM core.entries AS e
+            WHERE e.wallet_id = p_wallet AND e.transfer_id >= v_low AND e.transfer_id < v_high
+            ORDER BY e.seq
+            LIMIT 1;
+            v_to := seq - 1;
+            seq := NULL;
+            -- the last entry of this month at or before p_at is in (v_from, v_to], or there is none; 63 steps at most
+            WHILE v_from < v_to LOOP
+                v_middle := v_from + (v_to - v_from + 1) / 2;
+                SELECT e.created_at, e.balance INTO v_at, v_balance
+                FROM core.entries AS e
+                WHERE e.wallet_id = p_wallet AND e.seq = v_middle AND e.transfer_id >= v_low AND e.transfer_id < v_high;
+                IF v_at <= p_at THEN
+                    v_from := v_middle;
+                    seq := v_middle;
+                    balance := v_balance;
+                ELSE
+                    v_to := v_middle - 1;
+                END IF;
+            END LOOP;
+            IF seq IS NOT NULL THEN
+                RETURN;
+            END IF;
+        END IF;
+        v_month := v_month - interval '1 month';
+        v_months := 2 * v_months;
+    END LOOP;
+    SELECT b.seq, b.balance, b.last_entry_at INTO seq, balance, v_at
+    FROM core.brought_forward AS b
+    WHERE b.wallet_id = p_wallet
+    ORDER BY b.detached_to DESC
+    LIMIT 1;
+    IF p_at < v_at THEN
+        PERFORM core._raise(
+            'TS240', 'HISTORY_DETACHED', jsonb_build_object('wallet_id', p_wallet, 'attached_from', v_detached),
+            'Ask an operator to attach the months that are asked for.'
+        );
+    END IF;
+    seq := coalesce(seq, 0);
+    balance := coalesce(balance, 0);
+END;
+$$;
+
+ALTER FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) IS 'seq of the last entry of a wallet with created_at <= p_at, and the balance after it; 0 before its first. TS210 for an unknown wallet, TS240 for a moment in months that are detached.';
+
 CREATE FUNCTION core._expire_holds(p_wallets uuid[]) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -2557,20 +2908,34 @@ CREATE FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays u
 DECLARE
     v_results core.transfer_result[] := p_results;
     v_result core.transfer_result;
+    v_transfer core.transfers;
 BEGIN
     FOR v_i IN 1..cardinality(p_results) LOOP
         CONTINUE WHEN p_replays[v_i] IS NULL;
-        -- subqueries: joins, planned while the tables are small, may read all of a wallet's entries
-        SELECT
-            t.id,
-            (SELECT d.balance FROM core.entries AS d WHERE d.wallet_id = t.from_wallet_id AND d.seq = t.from_seq),
-            (SELECT c.balance FROM core.entries AS c WHERE c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq),
-            (SELECT f.owner_id FROM core.wallets AS f WHERE f.id = t.from_wallet_id),
-            (SELECT o.owner_id FROM core.wallets AS o WHERE o.id = t.to_wallet_id),
-            t.created_at, true, NULL, NULL, NULL
-        INTO v_result
-        FROM core.transfers AS t
-        WHERE t.id = p_replays[v_i];
+        -- one after the other, each by a value that is known when it starts: so it opens one partition, not all
+        SELECT t.* INTO v_transfer FROM core.transfers AS t WHERE t.id = p_replays[v_i];
+        IF v_transfer.id IS NULL THEN
+            v_result := ROW(
+                NULL, NULL, NULL, NULL, NULL, NULL, false, 'TS240', 'HISTORY_DETACHED',
+                jsonb_build_object('transfer_id', p_replays[v_i])
+            );
+        ELSE
+            -- subqueries: joins, planned while the tables are small, may read all of a wallet's entries
+            SELECT
+                v_transfer.id,
+                (
+                    SELECT d.balance FROM core.entries AS d
+                    WHERE d.wallet_id = v_transfer.from_wallet_id AND d.seq = v_transfer.from_seq AND d.transfer_id = v_transfer.id
+                ),
+                (
+                    SELECT c.balance FROM core.entries AS c
+                    WHERE c.wallet_id = v_transfer.to_wallet_id AND c.seq = v_transfer.to_seq AND c.transfer_id = v_transfer.id
+                ),
+                (SELECT f.owner_id FROM core.wallets AS f WHERE f.id = v_transfer.from_wallet_id),
+                (SELECT o.owner_id FROM core.wallets AS o WHERE o.id = v_transfer.to_wallet_id),
+                v_transfer.created_at, true, NULL, NULL, NULL
+            INTO v_result;
+        END IF;
         v_results[v_i] := v_result;
     END LOOP;
     RETURN v_results;
@@ -2579,7 +2944,7 @@ $$;
 
 ALTER FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) IS 'Puts in the results of replayed requests: the transfer as it was written, with the balances right after it.';
+COMMENT ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) IS 'Puts in the results of replayed requests: the transfer as it was written, with the balances right after it; TS240 where its month is detached.';
 
 CREATE FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) RETURNS record
     LANGUAGE plpgsql
@@ -2652,6 +3017,24 @@ $$;
 ALTER FUNCTION core._guard_ledger() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_ledger() IS 'Trigger: refuses each change of ledger tables that does not come from the ledger''s own functions, and each change of its history (TS901).';
+
+CREATE FUNCTION core._guard_partition() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'TS901',
+        MESSAGE = 'LEDGER_IMMUTABLE',
+        DETAIL = jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP))::text,
+        HINT = 'Partitions are written through their table, and that by the functions of schema api.';
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._guard_partition() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._guard_partition() IS 'Trigger: refuses every statement that changes a partition by its own name (TS901).';
 
 CREATE FUNCTION core._guard_rates() RETURNS trigger
     LANGUAGE plpgsql
@@ -2781,6 +3164,35 @@ ALTER FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint,
 
 COMMENT ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) IS 'The refusal of a capture or release of p_amount; NULL when nothing speaks against it.';
 
+CREATE FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) RETURNS uuid[]
+    LANGUAGE sql
+    AS $$
+    SELECT CASE
+        WHEN date_trunc('month', core._uuid_time(p_ids[1]), 'UTC') = date_trunc('month', p_now, 'UTC')
+            AND date_trunc('month', core._uuid_time(p_ids[cardinality(p_ids)]), 'UTC') = date_trunc('month', p_now, 'UTC')
+            THEN p_ids
+        ELSE ARRAY(SELECT core._uuid_at(p_now) FROM unnest(p_ids))
+    END
+$$;
+
+ALTER FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) IS 'The ids as they are, or, when a month (UTC) ended between the first of them and p_now, others of p_now.';
+
+CREATE FUNCTION core._is_detached(p_transfer uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT p_transfer < core._uuid_floor(p.attached_from) FROM core.partitioned AS p
+    WHERE p.name = 'transfers' AND isfinite(p.attached_from)
+    UNION ALL
+    SELECT false
+    LIMIT 1
+$$;
+
+ALTER FUNCTION core._is_detached(p_transfer uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._is_detached(p_transfer uuid) IS 'Whether a transfer of this id belongs to months that are detached (api.detach_month).';
+
 CREATE FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) RETURNS SETOF api.journal_entry
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -2823,6 +3235,262 @@ $$;
 ALTER FUNCTION core._lock_wallets(p_ids uuid[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order. Every money function locks its domain rows first, then calls this once, and only then reads what it decides by.';
+
+CREATE FUNCTION core._make_partitions(p_ahead interval) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    c_lock CONSTANT bigint := 139166245879810;
+    v_table core.partitioned;
+    v_default text;
+    v_partition text;
+    v_index text;
+    v_last timestamptz;
+    v_to timestamptz;
+    v_made text [] := '{}';
+BEGIN
+    PERFORM pg_advisory_xact_lock(c_lock);
+    FOR v_table IN SELECT p.* FROM core.partitioned AS p ORDER BY p.name LOOP
+        v_default := v_table.name || '_default';
+        EXECUTE format(
+            'SELECT %s FROM core.%I AS d ORDER BY d.%I DESC LIMIT 1',
+            CASE WHEN v_table.key = 'created_at' THEN 'd.created_at' ELSE format('core._uuid_time(d.%I)', v_table.key) END,
+            v_default, v_table.key
+        ) INTO v_last;
+        IF v_last IS NOT NULL THEN
+            -- The job was away for so long that rows went to the default partition: it becomes that of their months.
+            v_to := date_trunc('month', greatest(v_last, clock_timestamp()), 'UTC') + interval '1 month';
+            v_partition := core._partition_name(v_table.name, v_table.made_to);
+            EXECUTE format('ALTER TABLE core.%I DETACH PARTITION core.%I', v_table.name, v_default);
+            EXECUTE format('ALTER TABLE core.%I RENAME TO %I', v_default, v_partition);
+            FOR v_index IN
+                SELECT c.relname
+                FROM pg_index AS i
+                INNER JOIN pg_class AS c ON c.oid = i.indexrelid
+                WHERE i.indrelid = format('core.%I', v_partition)::regclass
+            LOOP
+                EXECUTE format('ALTER INDEX core.%I RENAME TO %I', v_index, replace(v_index, v_default, v_partition));
+            END LOOP;
+            PERFORM core._attach_partition(v_table, v_partition, v_table.made_to, v_to);
+            PERFORM core._new_partition(v_table, v_default, NULL, NULL);
+            v_made := v_made || v_partition;
+            v_table.made_to := v_to;
+        END IF;
+        WHILE v_table.made_to < date_trunc('month', clock_timestamp() + p_ahead, 'UTC') + interval '1 month' LOOP
+            v_to := v_table.made_to + interval '1 month';
+            v_partition := core._partition_name(v_table.name, v_table.made_to);
+            PERFORM core._new_partition(v_table, v_partition, v_table.made_to, v_to);
+            v_made := v_made || v_partition;
+            v_table.made_to := v_to;
+        END LOOP;
+        UPDATE core.partitioned AS p SET made_to = v_table.made_to WHERE p.name = v_table.name AND p.made_to < v_table.made_to;
+    END LOOP;
+    RETURN v_made;
+END;
+$$;
+
+ALTER FUNCTION core._make_partitions(p_ahead interval) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._make_partitions(p_ahead interval) IS 'As the owner of the tables: what api.make_partitions does.';
+
+CREATE FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    SELECT
+        CASE
+            WHEN p_from >= p.since AND isfinite(p_from) THEN core._uuid_floor(date_trunc('month', p_from))
+            ELSE '00000000-0000-0000-0000-000000000000'
+        END,
+        CASE
+            WHEN isfinite(p_to) THEN core._uuid_floor(date_trunc('month', greatest(p_to, p.since)) + interval '1 month')
+            ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+        END
+    FROM core.partitioned AS p
+    WHERE p.name = 'transfers'
+$$;
+
+ALTER FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) IS 'Bounds of the ids of transfers that are dated from p_from up to p_to, wide enough to be those of partitions; all before the first partition''s end counts as one month.';
+
+CREATE FUNCTION core._month_sums(p_from uuid, p_to uuid) RETURNS TABLE(wallet_id uuid, seq_before bigint, seq bigint, rows bigint, balance_before bigint, balance bigint, earned bigint, spent bigint, last_entry_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT
+        s.wallet_id, s.first_seq - 1, s.seq, s.rows, f.balance - f.amount, l.balance, s.earned, s.spent, s.last_entry_at
+    FROM (
+        SELECT
+            e.wallet_id, min(e.seq::bigint) AS first_seq, max(e.seq::bigint) AS seq, count(*) AS rows,
+            coalesce(sum(e.amount) FILTER (WHERE e.amount > 0), 0)::bigint AS earned,
+            coalesce(- sum(e.amount) FILTER (WHERE e.amount < 0), 0)::bigint AS spent,
+            max(e.created_at) AS last_entry_at
+        FROM core.entries AS e
+        WHERE e.transfer_id >= p_from AND e.transfer_id < p_to
+        GROUP BY e.wallet_id
+    ) AS s
+    INNER JOIN core.entries AS f ON f.wallet_id = s.wallet_id AND f.seq = s.first_seq AND f.transfer_id >= p_from AND f.transfer_id < p_to
+    INNER JOIN core.entries AS l ON l.wallet_id = s.wallet_id AND l.seq = s.seq AND l.transfer_id >= p_from AND l.transfer_id < p_to
+$$;
+
+ALTER FUNCTION core._month_sums(p_from uuid, p_to uuid) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._month_sums(p_from uuid, p_to uuid) IS 'What the entries of transfers from p_from up to p_to did to each wallet.';
+
+CREATE FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object('wallet_id', s.wallet_id, 'seq', s.seq, 'rows', s.rows, 'balance', s.balance)
+    FROM core._month_sums(p_from, p_to) AS s
+    FULL JOIN (SELECT b.* FROM core.brought_forward AS b WHERE b.detached_to = p_detached_to) AS n ON n.wallet_id = s.wallet_id
+    LEFT JOIN LATERAL (
+        SELECT b.seq, b.balance, b.earned, b.spent
+        FROM core.brought_forward AS b
+        WHERE b.wallet_id = coalesce(s.wallet_id, n.wallet_id) AND b.detached_to < p_detached_to
+        ORDER BY b.detached_to DESC
+        LIMIT 1
+    ) AS o ON true
+    WHERE (
+        s.rows = s.seq - s.seq_before AND s.seq_before = coalesce(o.seq, 0) AND s.balance_before = coalesce(o.balance, 0)
+        AND n.seq = s.seq AND n.balance = s.balance AND n.last_entry_at = s.last_entry_at
+        AND n.earned = coalesce(o.earned, 0) + s.earned AND n.spent = coalesce(o.spent, 0) + s.spent
+    ) IS NOT TRUE
+    LIMIT 1
+$$;
+
+ALTER FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) IS 'A wallet whose entries from p_from up to p_to do not lead from what was brought forward before to what was brought forward by p_detached_to; NULL when all do.';
+
+CREATE FUNCTION core._move_month(p_what text, p_detach boolean) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    c_lock CONSTANT bigint := 139166245879810;
+    v_tables text [];
+    v_keep interval;
+    v_books boolean;
+    v_from timestamptz;
+    v_to timestamptz;
+    v_low uuid;
+    v_table core.partitioned;
+    v_partition core.partitions;
+    v_moved text [] := '{}';
+    v_wrong jsonb;
+BEGIN
+    PERFORM pg_advisory_xact_lock(c_lock);
+    SELECT array_agg(p.name), max(p.keep), bool_and(p.books), max(p.attached_from) INTO v_tables, v_keep, v_books, v_from
+    FROM core.partitioned AS p
+    WHERE p.name = p_what OR (p_what = 'books' AND p.books);
+    IF v_tables IS NULL OR (v_books AND p_what <> 'books') THEN
+        RETURN NULL;
+    END IF;
+
+    IF p_detach THEN
+        -- the next moment at which a partition ends in each of the tables
+        SELECT p.to_at INTO v_to
+        FROM core.partitions AS p
+        WHERE p.table_name = ANY (v_tables) AND p.detached_to IS NULL AND p.to_at <= clock_timestamp() - v_keep
+        GROUP BY p.to_at
+        HAVING count(*) = cardinality(v_tables)
+        ORDER BY p.to_at
+        LIMIT 1;
+    ELSE
+        v_to := v_from;
+        SELECT coalesce(max(p.detached_to), '-infinity') INTO v_from
+        FROM core.partitions AS p
+        WHERE p.table_name = ANY (v_tables) AND p.detached_to < v_to;
+    END IF;
+    IF v_to IS NULL OR v_to = '-infinity' THEN
+        RETURN v_moved;
+    END IF;
+    v_low := CASE WHEN v_from = '-infinity' THEN '00000000-0000-0000-0000-000000000000' ELSE core._uuid_floor(v_from) END;
+
+    IF p_detach AND v_books THEN
+        INSERT INTO core.brought_forward (wallet_id, detached_to, seq, balance, earned, spent, last_entry_at)
+        SELECT
+            s.wallet_id, v_to, s.seq, s.balance, s.earned + coalesce(o.earned, 0), s.spent + coalesce(o.spent, 0), s.last_entry_at
+        FROM core._month_sums(v_low, core._uuid_floor(v_to)) AS s
+        LEFT JOIN LATERAL (
+            SELECT b.earned, b.spent
+            FROM core.brought_forward AS b
+            WHERE b.wallet_id = s.wallet_id
+            ORDER BY b.detached_to DESC
+            LIMIT 1
+        ) AS o ON true;
+        v_wrong := core._months_fit(v_low, core._uuid_floor(v_to), v_to);
+    END IF;
+    FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name LOOP
+        FOR v_partition IN
+            SELECT p.* FROM core.partitions AS p
+            WHERE p.table_name = v_table.name AND p.to_at <= v_to
+                AND CASE WHEN p_detach THEN p.detached_to IS NULL ELSE p.detached_to = v_to END
+            ORDER BY p.from_at
+        LOOP
+            IF p_detach THEN
+                EXECUTE format('ALTER TABLE core.%I DETACH PARTITION core.%I', v_table.name, v_partition.name);
+                UPDATE core.partitions AS p SET detached_to = v_to WHERE p.name = v_partition.name;
+                EXECUTE format(
+                    'COMMENT ON TABLE core.%I IS %L', v_partition.name,
+                    format('Detached from core.%s: %s up to %s. api.attach_month() brings it back.', v_table.name, v_partition.from_at, v_partition.to_at)
+                );
+            ELSE
+                PERFORM core._shut_partition(v_partition.name);
+                PERFORM core._attach_partition(v_table, v_partition.name, v_partition.from_at, v_partition.to_at);
+            END IF;
+            v_moved := v_moved || v_partition.name;
+        END LOOP;
+        UPDATE core.partitioned AS p SET attached_from = CASE WHEN p_detach THEN v_to ELSE v_from END WHERE p.name = v_table.name;
+    END LOOP;
+    IF NOT p_detach AND v_books THEN
+        v_wrong := core._months_fit(v_low, core._uuid_floor(v_to), v_to);
+        DELETE FROM core.brought_forward AS b WHERE b.detached_to = v_to;
+    END IF;
+    IF v_wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'TS902', MESSAGE = 'INVARIANT_VIOLATED', DETAIL = v_wrong::text,
+            HINT = 'Nothing was moved: the entries of this wallet are not what they were, or not in order. See tessera audit.';
+    END IF;
+    RETURN v_moved;
+END;
+$$;
+
+ALTER FUNCTION core._move_month(p_what text, p_detach boolean) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._move_month(p_what text, p_detach boolean) IS 'As the owner of the tables: what api.detach_month and api.attach_month do. NULL: there is nothing of that name.';
+
+CREATE FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    -- made apart and then attached: that lets others go on writing, which CREATE TABLE … PARTITION OF does not
+    EXECUTE format(
+        'CREATE TABLE core.%I (LIKE core.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
+        p_partition, p_table.name
+    );
+    IF p_table.leaf_key IS NOT NULL THEN
+        EXECUTE format(
+            'ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (%s)', p_partition, p_partition || '_pkey', p_table.leaf_key
+        );
+    END IF;
+    PERFORM core._shut_partition(p_partition);
+    PERFORM core._attach_partition(p_table, p_partition, p_from, p_to);
+END;
+$$;
+
+ALTER FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Makes a partition from p_from to p_to, with its key, guard and comment; the default one where p_to is NULL.';
 
 CREATE FUNCTION core._notify_rights() RETURNS trigger
     LANGUAGE plpgsql
@@ -2886,6 +3554,15 @@ ALTER FUNCTION core._open_wallets() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._open_wallets() IS 'Trigger: opens the wallets of a new user, one for each asset with opens_with_user.';
 
+CREATE FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ((p_table || '_p'::text) || to_char((p_from AT TIME ZONE 'UTC'::text), 'YYYY_MM'::text));
+
+ALTER FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) IS 'Name of the partition of a table that begins at p_from.';
+
 CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) RETURNS integer[]
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -2915,13 +3592,15 @@ BEGIN
 
     WITH ok AS MATERIALIZED (
         SELECT
-            core.uuid7() AS id,
-            greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now,
+            s.id, s.now,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
             f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
         FROM core.wallets AS f
         INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
+        CROSS JOIN LATERAL (
+            SELECT core.uuid7() AS id, greatest(clock_timestamp(), f.last_entry_at, t.last_entry_at) AS now
+        ) AS s
         WHERE
             f.id = p_request.from_wallet_id AND f.id <> t.id
             AND p_refusal.error_code IS NULL
@@ -2932,6 +3611,7 @@ BEGIN
             AND f.balance - p_request.amount >= f.minimum + f.held
             AND t.lifetime_earned <= 9000000000000000000 - p_request.amount
             AND f.balance - p_request.amount >= f.lifetime_earned - 9000000000000000000
+            AND date_trunc('month', core._uuid_time(s.id), 'UTC') = date_trunc('month', s.now, 'UTC')
             AND NOT EXISTS (
                 SELECT FROM core.idempotency_keys AS k
                 WHERE k.actor_id = v_key_actor_id AND k.key = p_request.idempotency_key
@@ -3111,6 +3791,7 @@ BEGIN
     v_earned := v_wallets.earned;
     v_versions := v_wallets.versions;
     v_now := greatest(clock_timestamp(), v_wallets.last_entry_at);
+    v_transfer_ids := core._in_month(v_transfer_ids, v_now);
     -- filled, so that positions count from 1 whichever is set first
     v_from_seqs := array_fill(NULL::bigint, ARRAY[v_count]);
     v_to_seqs := v_from_seqs;
@@ -3344,37 +4025,6 @@ ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_
 
 COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
 
-CREATE FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    AS $$
-DECLARE
-    v_low bigint := 0;
-    v_high bigint;
-    v_middle bigint;
-    v_at timestamptz;
-BEGIN
-    SELECT w.version INTO v_high FROM core.wallets AS w WHERE w.id = p_wallet;
-    IF v_high IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Look it up in api.wallets.');
-    END IF;
-    -- the last entry at or before p_at is in (v_low, v_high]; 63 steps at most
-    WHILE v_low < v_high LOOP
-        v_middle := v_low + (v_high - v_low + 1) / 2;
-        SELECT e.created_at INTO v_at FROM core.entries AS e WHERE e.wallet_id = p_wallet AND e.seq = v_middle;
-        IF v_at <= p_at THEN
-            v_low := v_middle;
-        ELSE
-            v_high := v_middle - 1;
-        END IF;
-    END LOOP;
-    RETURN v_low;
-END;
-$$;
-
-ALTER FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
-
-COMMENT ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) IS 'seq of the last entry of a wallet with created_at <= p_at; 0 before its first. TS210 for an unknown wallet.';
-
 CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -3431,6 +4081,25 @@ $$;
 ALTER FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets status or minimum of a wallet (NULL: as it is), with a reason, and writes it to the audit log.';
+
+CREATE FUNCTION core._shut_partition(p_partition text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON core.%I FROM tessera_ledger, tessera_app, tessera_scheduler', p_partition);
+    EXECUTE format('GRANT SELECT ON core.%I TO tessera_ledger', p_partition);
+    EXECUTE format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON core.%I FROM tessera_owner', p_partition);
+    EXECUTE format(
+        'CREATE OR REPLACE TRIGGER guard_partition BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON core.%I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition()', p_partition
+    );
+END;
+$$;
+
+ALTER FUNCTION core._shut_partition(p_partition text) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._shut_partition(p_partition text) IS 'Takes away every way to write to a partition but through its table.';
 
 CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
     LANGUAGE sql
@@ -3528,6 +4197,18 @@ ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
 
+CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    RETURN (SELECT t.platform_fee FROM core.tips AS t WHERE t.id = p_tip);
+END;
+$$;
+
+ALTER FUNCTION core._tip_fee(p_tip uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_fee(p_tip uuid) IS 'The platform''s fee of a tip, in tokens.';
+
 CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -3550,6 +4231,32 @@ $$;
 ALTER FUNCTION core._user_channels(p_first uuid, p_second uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._user_channels(p_first uuid, p_second uuid) IS 'Channels user:<id> of both, leaving out who is NULL (the owner of a system wallet).';
+
+CREATE FUNCTION core._uuid_floor(p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (encode((int8send(((floor((EXTRACT(epoch FROM p_at) * (1000)::numeric)))::bigint << 16)) || '\x0000000000000000'::bytea), 'hex'::text))::uuid;
+
+ALTER FUNCTION core._uuid_floor(p_at timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._uuid_floor(p_at timestamp with time zone) IS 'Lower bound of the UUIDs version 7 that are made from p_at (to the millisecond) on.';
+
+CREATE FUNCTION core._uuid_at(p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (encode((SUBSTRING(uuid_send(core._uuid_floor(p_at)) FROM 1 FOR 6) || set_byte(SUBSTRING(uuid_send(gen_random_uuid()) FROM 7), 0, (112 + ((random() * (15)::double precision))::integer))), 'hex'::text))::uuid;
+
+ALTER FUNCTION core._uuid_at(p_at timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._uuid_at(p_at timestamp with time zone) IS 'A new UUID version 7 of another time than now.';
+
+CREATE FUNCTION core._uuid_time(p_id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN uuid_extract_timestamp(p_id);
+
+ALTER FUNCTION core._uuid_time(p_id uuid) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._uuid_time(p_id uuid) IS 'When a UUID version 7 was made, to the millisecond.';
 
 CREATE FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) RETURNS core.refusal
     LANGUAGE plpgsql STABLE
@@ -3651,7 +4358,8 @@ CREATE TABLE core.audit_log (
     CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
     CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
     CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
-);
+)
+PARTITION BY RANGE (id);
 
 ALTER TABLE core.audit_log OWNER TO tessera_owner;
 
@@ -3684,13 +4392,14 @@ CREATE TABLE core.entries (
     amount core.entry_amount NOT NULL,
     balance bigint NOT NULL,
     created_at timestamp with time zone NOT NULL
-);
+)
+PARTITION BY RANGE (transfer_id);
 
 ALTER TABLE core.entries OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.entries IS 'Two rows a transfer: the debit (negative) and the credit, with the wallet''s running balance. Append-only.';
 
-COMMENT ON COLUMN core.entries.seq IS 'Position in the wallet''s history: 1, 2, 3… without gaps.';
+COMMENT ON COLUMN core.entries.seq IS 'Position in the wallet''s history: 1, 2, 3… without gaps. Unique with the wallet in each partition; over all of them by the wallet''s version, under its lock, and by the auditor.';
 
 COMMENT ON COLUMN core.entries.balance IS 'Balance of the wallet after this entry.';
 
@@ -3807,7 +4516,8 @@ CREATE TABLE core.tips (
     stream_id uuid,
     call_id uuid,
     message text
-);
+)
+PARTITION BY RANGE (id);
 
 ALTER TABLE core.tips OWNER TO tessera_owner;
 
@@ -3851,7 +4561,8 @@ CREATE TABLE core.transfers (
     reference text,
     metadata jsonb,
     event_at timestamp with time zone
-);
+)
+PARTITION BY RANGE (id);
 
 ALTER TABLE core.transfers OWNER TO tessera_owner;
 
@@ -3929,6 +4640,45 @@ COMMENT ON COLUMN core.api_keys.rate_limit_per_minute IS 'Requests a minute; NUL
 
 COMMENT ON COLUMN core.api_keys.last_used_at IS 'Written down about once a minute, not on each request.';
 
+CREATE TABLE core.audit_log_default (
+    id uuid DEFAULT core.uuid7() CONSTRAINT audit_log_id_not_null NOT NULL,
+    created_at timestamp with time zone DEFAULT now() CONSTRAINT audit_log_created_at_not_null NOT NULL,
+    actor_id uuid,
+    db_user text DEFAULT SESSION_USER CONSTRAINT audit_log_db_user_not_null NOT NULL,
+    action text CONSTRAINT audit_log_action_not_null NOT NULL,
+    subject_id uuid,
+    details jsonb DEFAULT '{}'::jsonb CONSTRAINT audit_log_details_not_null NOT NULL,
+    request_id text DEFAULT NULLIF(current_setting('tessera.request_id'::text, true), ''::text),
+    address text DEFAULT NULLIF(current_setting('tessera.address'::text, true), ''::text),
+    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z_]+(\.[a-z_]+)+$'::text)),
+    CONSTRAINT audit_log_address_check CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT audit_log_request_id_check CHECK ((octet_length(request_id) <= 128))
+);
+
+ALTER TABLE core.audit_log_default OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.audit_log_default IS 'Partition of core.audit_log, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
+
+CREATE TABLE core.brought_forward (
+    wallet_id uuid NOT NULL,
+    detached_to timestamp with time zone NOT NULL,
+    seq bigint NOT NULL,
+    balance bigint NOT NULL,
+    earned bigint NOT NULL,
+    spent bigint NOT NULL,
+    last_entry_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE core.brought_forward OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.brought_forward IS 'What detached months left in each wallet that has entries in them: the row with the latest detached_to is where the attached entries go on. Written and removed with the detaching and attaching.';
+
+COMMENT ON COLUMN core.brought_forward.seq IS 'That of the last entry of the detached months.';
+
+COMMENT ON COLUMN core.brought_forward.earned IS 'Sum of all credits up to then, minor units.';
+
+COMMENT ON COLUMN core.brought_forward.spent IS 'Sum of all debits up to then, minor units, as a positive number.';
+
 CREATE TABLE core.captures (
     hold_id uuid NOT NULL,
     transfer_id uuid NOT NULL,
@@ -3959,6 +4709,19 @@ COMMENT ON TABLE core.creator_settings IS 'What a creator asks for. Clients neve
 COMMENT ON COLUMN core.creator_settings.rate_per_minute IS 'Price of a minute of a call, in tokens.';
 
 COMMENT ON COLUMN core.creator_settings.ticket_price IS 'Price of a ticket to a stream, in tokens, unless the stream says otherwise; NULL for none.';
+
+CREATE TABLE core.entries_default (
+    wallet_id uuid CONSTRAINT entries_wallet_id_not_null NOT NULL,
+    seq core.entry_seq CONSTRAINT entries_seq_not_null NOT NULL,
+    transfer_id uuid CONSTRAINT entries_transfer_id_not_null NOT NULL,
+    amount core.entry_amount CONSTRAINT entries_amount_not_null NOT NULL,
+    balance bigint CONSTRAINT entries_balance_not_null NOT NULL,
+    created_at timestamp with time zone CONSTRAINT entries_created_at_not_null NOT NULL
+);
+
+ALTER TABLE core.entries_default OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.entries_default IS 'Partition of core.entries, by transfer_id: what no other one takes; empty unless api.make_partitions was not run for long.';
 
 CREATE TABLE core.idempotency_keys (
     actor_id uuid NOT NULL,
@@ -4008,13 +4771,27 @@ CREATE TABLE core.outbox (
     type text NOT NULL,
     channels text[] NOT NULL,
     payload jsonb NOT NULL
-);
+)
+PARTITION BY RANGE (created_at);
 
 ALTER TABLE core.outbox OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.outbox IS 'Events, written in the commit that they tell of and after the wallets were locked, so that ids are causal per wallet. The relay reads them by transaction snapshot, never by id.';
 
 COMMENT ON COLUMN core.outbox.channels IS 'Channels that get the event: user:<id>, creator:<id>, stream:<id>, call:<id>…';
+
+CREATE TABLE core.outbox_default (
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT outbox_xid_not_null NOT NULL,
+    id bigint CONSTRAINT outbox_id_not_null NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT outbox_created_at_not_null NOT NULL,
+    type text CONSTRAINT outbox_type_not_null NOT NULL,
+    channels text[] CONSTRAINT outbox_channels_not_null NOT NULL,
+    payload jsonb CONSTRAINT outbox_payload_not_null NOT NULL
+);
+
+ALTER TABLE core.outbox_default OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.outbox_default IS 'Partition of core.outbox, by created_at: what no other one takes; empty unless api.make_partitions was not run for long.';
 
 ALTER TABLE core.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME core.outbox_id_seq
@@ -4024,6 +4801,21 @@ ALTER TABLE core.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE core.partitions (
+    name text NOT NULL,
+    table_name text NOT NULL,
+    from_at timestamp with time zone NOT NULL,
+    to_at timestamp with time zone NOT NULL,
+    detached_to timestamp with time zone,
+    CONSTRAINT partitions_order CHECK (((from_at < to_at) AND (to_at <= detached_to)))
+);
+
+ALTER TABLE core.partitions OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.partitions IS 'The partitions there are, attached and detached, but for the default ones. Written as core.partitioned.';
+
+COMMENT ON COLUMN core.partitions.detached_to IS 'The partitions that were detached together, by the end of the last of them; NULL while attached.';
 
 CREATE TABLE core.refresh_tokens (
     token_hash bytea NOT NULL,
@@ -4092,6 +4884,43 @@ COMMENT ON COLUMN core.sessions.expires_at IS 'When it ends unless a refresh mov
 
 COMMENT ON COLUMN core.sessions.revoked_at IS 'From then on no token of the session is worth anything.';
 
+CREATE TABLE core.tips_default (
+    id uuid CONSTRAINT tips_id_not_null NOT NULL,
+    sender_id uuid CONSTRAINT tips_sender_id_not_null NOT NULL,
+    creator_id uuid CONSTRAINT tips_creator_id_not_null NOT NULL,
+    amount core.positive_amount CONSTRAINT tips_amount_not_null NOT NULL,
+    platform_fee bigint CONSTRAINT tips_platform_fee_not_null NOT NULL,
+    created_at timestamp with time zone CONSTRAINT tips_created_at_not_null NOT NULL,
+    stream_id uuid,
+    call_id uuid,
+    message text
+);
+
+ALTER TABLE core.tips_default OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.tips_default IS 'Partition of core.tips, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
+
+CREATE TABLE core.transfers_default (
+    id uuid CONSTRAINT transfers_id_not_null NOT NULL,
+    from_wallet_id uuid CONSTRAINT transfers_from_wallet_id_not_null NOT NULL,
+    to_wallet_id uuid CONSTRAINT transfers_to_wallet_id_not_null NOT NULL,
+    amount core.positive_amount CONSTRAINT transfers_amount_not_null NOT NULL,
+    from_seq core.entry_seq CONSTRAINT transfers_from_seq_not_null NOT NULL,
+    to_seq core.entry_seq CONSTRAINT transfers_to_seq_not_null NOT NULL,
+    created_at timestamp with time zone CONSTRAINT transfers_created_at_not_null NOT NULL,
+    actor_id uuid,
+    asset text CONSTRAINT transfers_asset_not_null NOT NULL,
+    kind text CONSTRAINT transfers_kind_not_null NOT NULL,
+    db_user text,
+    reference text,
+    metadata jsonb,
+    event_at timestamp with time zone
+);
+
+ALTER TABLE core.transfers_default OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.transfers_default IS 'Partition of core.transfers, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
+
 CREATE TABLE core.users (
     id uuid DEFAULT core.uuid7() NOT NULL,
     email text NOT NULL,
@@ -4142,6 +4971,16 @@ COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole 
 
 COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
 
+ALTER TABLE ONLY core.audit_log ATTACH PARTITION core.audit_log_default DEFAULT;
+
+ALTER TABLE ONLY core.entries ATTACH PARTITION core.entries_default DEFAULT;
+
+ALTER TABLE ONLY core.outbox ATTACH PARTITION core.outbox_default DEFAULT;
+
+ALTER TABLE ONLY core.tips ATTACH PARTITION core.tips_default DEFAULT;
+
+ALTER TABLE ONLY core.transfers ATTACH PARTITION core.transfers_default DEFAULT;
+
 ALTER TABLE ONLY core.adjustments
     ADD CONSTRAINT adjustments_pkey PRIMARY KEY (id);
 
@@ -4154,14 +4993,20 @@ ALTER TABLE ONLY core.assets
 ALTER TABLE ONLY core.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.audit_log_default
+    ADD CONSTRAINT audit_log_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.brought_forward
+    ADD CONSTRAINT brought_forward_pkey PRIMARY KEY (wallet_id, detached_to);
+
 ALTER TABLE ONLY core.captures
     ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
 
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
 
-ALTER TABLE ONLY core.entries
-    ADD CONSTRAINT entries_pkey PRIMARY KEY (wallet_id, seq);
+ALTER TABLE ONLY core.entries_default
+    ADD CONSTRAINT entries_default_pkey PRIMARY KEY (wallet_id, seq);
 
 ALTER TABLE ONLY core.holds
     ADD CONSTRAINT holds_pkey PRIMARY KEY (id);
@@ -4172,8 +5017,14 @@ ALTER TABLE ONLY core.idempotency_keys
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
 
-ALTER TABLE ONLY core.outbox
-    ADD CONSTRAINT outbox_pkey PRIMARY KEY (xid, id);
+ALTER TABLE ONLY core.outbox_default
+    ADD CONSTRAINT outbox_default_pkey PRIMARY KEY (xid, id);
+
+ALTER TABLE ONLY core.partitioned
+    ADD CONSTRAINT partitioned_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY core.partitions
+    ADD CONSTRAINT partitions_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY core.rate_names
     ADD CONSTRAINT rate_names_pkey PRIMARY KEY (name);
@@ -4202,8 +5053,14 @@ ALTER TABLE ONLY core.sessions
 ALTER TABLE ONLY core.tips
     ADD CONSTRAINT tips_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.tips_default
+    ADD CONSTRAINT tips_default_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.transfers
     ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.transfers_default
+    ADD CONSTRAINT transfers_default_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
@@ -4222,9 +5079,13 @@ CREATE UNIQUE INDEX api_keys_old_key_hash_key ON core.api_keys USING btree (old_
 
 CREATE INDEX api_keys_user_id_idx ON core.api_keys USING btree (user_id);
 
-CREATE INDEX audit_log_actor_id_idx ON core.audit_log USING btree (actor_id, id);
+CREATE INDEX audit_log_actor_id_idx ON ONLY core.audit_log USING btree (actor_id, id);
 
-CREATE INDEX audit_log_subject_id_idx ON core.audit_log USING btree (subject_id, id);
+CREATE INDEX audit_log_default_actor_id_id_idx ON core.audit_log_default USING btree (actor_id, id);
+
+CREATE INDEX audit_log_subject_id_idx ON ONLY core.audit_log USING btree (subject_id, id);
+
+CREATE INDEX audit_log_default_subject_id_id_idx ON core.audit_log_default USING btree (subject_id, id);
 
 CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
 
@@ -4244,9 +5105,13 @@ CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
 
-CREATE INDEX tips_creator_id_idx ON core.tips USING btree (creator_id, id);
+CREATE INDEX tips_creator_id_idx ON ONLY core.tips USING btree (creator_id, id);
 
-CREATE INDEX tips_sender_id_idx ON core.tips USING btree (sender_id, id);
+CREATE INDEX tips_default_creator_id_id_idx ON core.tips_default USING btree (creator_id, id);
+
+CREATE INDEX tips_sender_id_idx ON ONLY core.tips USING btree (sender_id, id);
+
+CREATE INDEX tips_default_sender_id_id_idx ON core.tips_default USING btree (sender_id, id);
 
 CREATE UNIQUE INDEX users_email_key ON core.users USING btree (lower(email));
 
@@ -4257,6 +5122,20 @@ CREATE UNIQUE INDEX users_username_key ON core.users USING btree (username);
 CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_id, asset) WHERE (owner_id IS NOT NULL);
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
+
+ALTER INDEX core.audit_log_actor_id_idx ATTACH PARTITION core.audit_log_default_actor_id_id_idx;
+
+ALTER INDEX core.audit_log_pkey ATTACH PARTITION core.audit_log_default_pkey;
+
+ALTER INDEX core.audit_log_subject_id_idx ATTACH PARTITION core.audit_log_default_subject_id_id_idx;
+
+ALTER INDEX core.tips_creator_id_idx ATTACH PARTITION core.tips_default_creator_id_id_idx;
+
+ALTER INDEX core.tips_pkey ATTACH PARTITION core.tips_default_pkey;
+
+ALTER INDEX core.tips_sender_id_idx ATTACH PARTITION core.tips_default_sender_id_id_idx;
+
+ALTER INDEX core.transfers_pkey ATTACH PARTITION core.transfers_default_pkey;
 
 CREATE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
 
@@ -4275,6 +5154,16 @@ CREATE TRIGGER captures_guard_writes BEFORE INSERT ON core.captures FOR EACH STA
 CREATE TRIGGER entries_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.entries FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER entries_guard_writes BEFORE INSERT ON core.entries FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER guard_partition BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON core.audit_log_default FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition();
+
+CREATE TRIGGER guard_partition BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON core.entries_default FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition();
+
+CREATE TRIGGER guard_partition BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON core.outbox_default FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition();
+
+CREATE TRIGGER guard_partition BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON core.tips_default FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition();
+
+CREATE TRIGGER guard_partition BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON core.transfers_default FOR EACH STATEMENT EXECUTE FUNCTION core._guard_partition();
 
 CREATE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -4317,6 +5206,9 @@ ALTER TABLE ONLY core.api_keys
 
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.partitions
+    ADD CONSTRAINT partitions_table_name_fkey FOREIGN KEY (table_name) REFERENCES core.partitioned(name);
 
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
@@ -4380,6 +5272,9 @@ REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) F
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.attach_month(p_what text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.attach_month(p_what text) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.audit_ledger() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.audit_ledger() TO tessera_app;
@@ -4450,6 +5345,9 @@ GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_a
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.detach_month(p_what text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.detach_month(p_what text) TO tessera_dba;
+
 REVOKE ALL ON TABLE core.rates FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.rates TO tessera_owner;
 GRANT SELECT ON TABLE core.rates TO tessera_dba;
@@ -4485,6 +5383,11 @@ GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason te
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.make_partitions(p_ahead interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
+GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_scheduler;
@@ -4494,6 +5397,11 @@ REVOKE ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_app;
 GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.open_wallet(p_owner uuid, p_asset text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.partitions() TO tessera_app;
+GRANT ALL ON FUNCTION api.partitions() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.partitions() TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
@@ -4590,6 +5498,11 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.partitioned TO tessera_dba;
+GRANT SELECT ON TABLE core.partitioned TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._attach_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_adjustments() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
@@ -4614,6 +5527,8 @@ REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p
 
 REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._expire_holds(p_wallets uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
@@ -4623,6 +5538,8 @@ REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_re
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._guard_partition() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_rates() FROM PUBLIC;
 
@@ -4645,17 +5562,37 @@ REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.walle
 
 REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._is_detached(p_transfer uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._make_partitions(p_ahead interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._make_partitions(p_ahead interval) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._month_sums(p_from uuid, p_to uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
 
@@ -4669,9 +5606,9 @@ REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._seq_at(p_wallet uuid, p_at timestamp with time zone) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) FROM PUBLIC;
 
@@ -4681,9 +5618,20 @@ REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for u
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._uuid_floor(p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._uuid_floor(p_at timestamp with time zone) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._uuid_at(p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._uuid_at(p_at timestamp with time zone) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._uuid_time(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._uuid_time(p_id uuid) TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_now timestamp with time zone) FROM PUBLIC;
 
@@ -4761,6 +5709,14 @@ GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
 GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
 
+REVOKE ALL ON TABLE core.audit_log_default FROM tessera_owner;
+GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log_default TO tessera_owner;
+GRANT SELECT ON TABLE core.audit_log_default TO tessera_dba;
+GRANT SELECT ON TABLE core.audit_log_default TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.brought_forward TO tessera_dba;
+GRANT SELECT ON TABLE core.brought_forward TO tessera_ledger;
+
 REVOKE ALL ON TABLE core.captures FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tessera_owner;
 GRANT SELECT ON TABLE core.captures TO tessera_dba;
@@ -4770,6 +5726,11 @@ GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
 GRANT SELECT ON TABLE core.creator_settings TO tessera_ledger;
 GRANT SELECT ON TABLE core.creator_settings TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.entries_default FROM tessera_owner;
+GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries_default TO tessera_owner;
+GRANT SELECT ON TABLE core.entries_default TO tessera_dba;
+GRANT SELECT ON TABLE core.entries_default TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.idempotency_keys FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.idempotency_keys TO tessera_owner;
@@ -4782,6 +5743,14 @@ GRANT SELECT,DELETE ON TABLE core.login_attempts TO tessera_scheduler;
 
 GRANT SELECT ON TABLE core.outbox TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.outbox TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.outbox_default FROM tessera_owner;
+GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.outbox_default TO tessera_owner;
+GRANT SELECT ON TABLE core.outbox_default TO tessera_dba;
+GRANT SELECT ON TABLE core.outbox_default TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.partitions TO tessera_dba;
+GRANT SELECT ON TABLE core.partitions TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.refresh_tokens TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.refresh_tokens TO tessera_app;
@@ -4798,6 +5767,16 @@ GRANT SELECT ON TABLE core.schema_migrations TO tessera_scheduler;
 GRANT SELECT ON TABLE core.sessions TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.sessions TO tessera_app;
 GRANT SELECT,DELETE ON TABLE core.sessions TO tessera_scheduler;
+
+REVOKE ALL ON TABLE core.tips_default FROM tessera_owner;
+GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips_default TO tessera_owner;
+GRANT SELECT ON TABLE core.tips_default TO tessera_dba;
+GRANT SELECT ON TABLE core.tips_default TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.transfers_default FROM tessera_owner;
+GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers_default TO tessera_owner;
+GRANT SELECT ON TABLE core.transfers_default TO tessera_dba;
+GRANT SELECT ON TABLE core.transfers_default TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.users TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;

@@ -1,5 +1,5 @@
 -- _guard_ledger: the ledger is written by its functions and by nobody else, not even by a superuser's slip. Partitions have
--- a guard of their own (core._guard_partition, migration 0009): these triggers fire for the table that a statement names.
+-- a guard of their own (core._guard_partition, migration 0008): these triggers fire for the table that a statement names.
 -- Locks    nothing
 -- Decides  nothing: its triggers fire only for what is refused. Their conditions are parsed for each statement, and a
 --          constant of type name is 64 numbers to read: hence ::text
