@@ -2175,7 +2175,7 @@ COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, 
 CREATE TABLE core.partitioned (
     name text NOT NULL,
     key text NOT NULL,
-    leaf_key text,
+    leaf_key text[],
     books boolean NOT NULL,
     keep interval NOT NULL,
     since timestamp with time zone NOT NULL,
@@ -3028,7 +3028,6 @@ BEGIN
         MESSAGE = 'LEDGER_IMMUTABLE',
         DETAIL = jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP))::text,
         HINT = 'Partitions are written through their table, and that by the functions of schema api.';
-    RETURN NULL;
 END;
 $$;
 
@@ -3480,7 +3479,8 @@ BEGIN
     );
     IF p_table.leaf_key IS NOT NULL THEN
         EXECUTE format(
-            'ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (%s)', p_partition, p_partition || '_pkey', p_table.leaf_key
+            'ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (%s)', p_partition, p_partition || '_pkey',
+            (SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.ord) FROM unnest(p_table.leaf_key) WITH ORDINALITY AS c (name, ord))
         );
     END IF;
     PERFORM core._shut_partition(p_partition);

@@ -56,7 +56,7 @@ GRANT EXECUTE ON FUNCTION core._uuid_floor(timestamptz), core._uuid_time(uuid), 
 CREATE TABLE core.partitioned (
     name text PRIMARY KEY,
     key text NOT NULL,
-    leaf_key text,
+    leaf_key text [],
     books boolean NOT NULL,
     keep interval NOT NULL,
     since timestamptz NOT NULL,
@@ -114,7 +114,6 @@ BEGIN
         MESSAGE = 'LEDGER_IMMUTABLE',
         DETAIL = jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP))::text,
         HINT = 'Partitions are written through their table, and that by the functions of schema api.';
-    RETURN NULL;
 END;
 $$;
 COMMENT ON FUNCTION core._guard_partition() IS 'Trigger: refuses every statement that changes a partition by its own name (TS901).';
@@ -193,7 +192,8 @@ BEGIN
     );
     IF p_table.leaf_key IS NOT NULL THEN
         EXECUTE format(
-            'ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (%s)', p_partition, p_partition || '_pkey', p_table.leaf_key
+            'ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (%s)', p_partition, p_partition || '_pkey',
+            (SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.ord) FROM unnest(p_table.leaf_key) WITH ORDINALITY AS c (name, ord))
         );
     END IF;
     PERFORM core._shut_partition(p_partition);
@@ -427,9 +427,9 @@ DECLARE
 BEGIN
     INSERT INTO core.partitioned (name, key, leaf_key, books, keep, since, made_to) VALUES
     ('transfers', 'id', NULL, true, '13 months', v_since, v_since),
-    ('entries', 'transfer_id', 'wallet_id, seq', true, '13 months', v_since, v_since),
+    ('entries', 'transfer_id', '{wallet_id,seq}', true, '13 months', v_since, v_since),
     ('tips', 'id', NULL, true, '13 months', v_since, v_since),
-    ('outbox', 'created_at', 'xid, id', false, '1 month', v_since, v_since),
+    ('outbox', 'created_at', '{xid,id}', false, '1 month', v_since, v_since),
     ('audit_log', 'id', NULL, false, '13 months', v_since, v_since);
 
     FOR v_table IN SELECT p.* FROM core.partitioned AS p ORDER BY p.name LOOP

@@ -366,8 +366,8 @@ async def test_what_is_not_old_enough_stays(world: World, dba_conn: Connection) 
     for what in ("books", "outbox", "audit_log"):
         assert await dba_conn.fetchval("SELECT api.detach_month($1)", what) == []
         assert await dba_conn.fetchval("SELECT api.attach_month($1)", what) == []
-    for what in ("transfers", "wallets", None):
-        assert (await refused(dba_conn, "SELECT api.detach_month($1)", what)).slug == "INVALID_REQUEST"
+    for unknown in ("transfers", "wallets", None):
+        assert (await refused(dba_conn, "SELECT api.detach_month($1)", unknown)).slug == "INVALID_REQUEST"
 
 
 async def test_events_and_acts_go_alone(world: World, dba_conn: Connection) -> None:
