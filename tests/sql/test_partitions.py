@@ -31,7 +31,7 @@ from tests.support.money import (
 )
 from tests.support.postgres import LOGINS, Clone, Connection, violations
 
-MIGRATION = 9
+MIGRATION = 8
 BOOKS = ("entries", "tips", "transfers")
 TABLES = ("audit_log", "entries", "outbox", "tips", "transfers")
 MONTHS = 3

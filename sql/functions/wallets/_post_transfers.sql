@@ -65,8 +65,8 @@ BEGIN
     END IF;
 
     -- Columns of the requests, the wallets they name, and which of these each pays from and to (2i - 1, 2i).
-    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
-    INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
+    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link)
+    INTO v_amounts, v_assets, v_actors, v_links
     FROM unnest(p_requests) AS r;
 
     WITH ranked AS MATERIALIZED (
@@ -99,6 +99,9 @@ BEGIN
         ) AS w;
         EXIT WHEN v_wallets.held > 0 IS NOT TRUE OR core._expire_holds(v_ids) = 0;
     END LOOP;
+    -- Not before the locks: they give the transaction its number, and what is sealed (api.seal_entries) is told by ids
+    -- that are no older than the number of their transaction.
+    v_transfer_ids := ARRAY(SELECT core.uuid7() FROM generate_series(1, v_count) AS g (i));
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
