@@ -16,3 +16,6 @@ LEDGER_VIOLATIONS = Gauge(
 MISPLACED_ROWS = Gauge(
     "tessera_default_partitions_with_rows", "Default partitions with rows: make-partitions has not run for long."
 )
+SEALED_BLOCK = Gauge("tessera_sealed_block", "Number of the newest seal.")
+SEAL_LAG = Gauge("tessera_seal_lag_seconds", "Age of the oldest thing that no seal covers yet. Alert above 300.")
+SEAL_VIOLATIONS = Gauge("tessera_seal_violations", "Sealed blocks that are not what they were. Alert when it is not 0.")

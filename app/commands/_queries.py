@@ -8,6 +8,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from app.commands._seals import Anchor, Problem
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -23,9 +25,26 @@ class Granted(msgspec.Struct, frozen=True):
     replayed: bool
 
 
-async def audit_ledger(connection: Connection) -> list[asyncpg.Record]:
+async def audit_ledger(connection: Connection) -> list[Problem]:
     """Broken invariants of the ledger, none when the books balance."""
-    return await connection.fetch("SELECT * FROM api.audit_ledger()")
+    return [Problem(*row) for row in await connection.fetch("SELECT * FROM api.audit_ledger()")]
+
+
+async def verify_seals(connection: Connection) -> list[Problem]:
+    """Sealed blocks that are not what they were."""
+    return [Problem(*row) for row in await connection.fetch("SELECT * FROM api.verify_seals()")]
+
+
+async def newest_seal(connection: Connection) -> Anchor | None:
+    """The last block of the chain."""
+    row = await connection.fetchrow("SELECT s.block, s.digest FROM api.seals AS s ORDER BY s.block DESC LIMIT 1")
+    return None if row is None else Anchor(*row)
+
+
+async def seal_digests(connection: Connection, blocks: list[int]) -> dict[int, str]:
+    """Digests of these blocks, where there are such."""
+    rows = await connection.fetch("SELECT s.block, s.digest FROM api.seals AS s WHERE s.block = ANY ($1)", blocks)
+    return {row["block"]: row["digest"] for row in rows}
 
 
 async def user_by_email(connection: Connection, email: str) -> UUID | None:

@@ -18,9 +18,9 @@ CREATE FUNCTION core._uuid_floor(p_at timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 RETURN encode(
-    int8send(floor(extract(EPOCH FROM p_at) * 1000)::bigint << 16) || '\x0000000000000000'::bytea, 'hex'
+    int8send(floor(extract(EPOCH FROM p_at) * 1000)::bigint << 16 | 28672) || '\x8000000000000000'::bytea, 'hex'
 )::uuid;
-COMMENT ON FUNCTION core._uuid_floor(timestamptz) IS 'Lower bound of the UUIDs version 7 that are made from p_at (to the millisecond) on.';
+COMMENT ON FUNCTION core._uuid_floor(timestamptz) IS 'The least UUID version 7 of p_at (to the millisecond).';
 
 -- Without a pinned search_path, so that it is inlined: it runs for each transfer. Its body was resolved here.
 DO $$

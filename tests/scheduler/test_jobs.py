@@ -35,7 +35,14 @@ def _items(name: str) -> float:
 
 
 async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
-    assert sorted(JOBS) == ["audit-ledger", "expire-holds", "make-partitions", "prune-sessions"]
+    assert sorted(JOBS) == [
+        "audit-ledger",
+        "expire-holds",
+        "make-partitions",
+        "prune-sessions",
+        "seal-entries",
+        "verify-seals",
+    ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)
     assert all(job.summary for job in JOBS.values())
 
