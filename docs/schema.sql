@@ -1605,6 +1605,201 @@ ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p
 
 COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
 
+CREATE TABLE core.seals (
+    block bigint NOT NULL,
+    from_id uuid NOT NULL,
+    to_id uuid NOT NULL,
+    transfers bigint NOT NULL,
+    wallets bigint NOT NULL,
+    acts bigint NOT NULL,
+    transfers_digest bytea NOT NULL,
+    wallets_digest bytea NOT NULL,
+    acts_digest bytea NOT NULL,
+    sealed_at timestamp with time zone NOT NULL,
+    previous bytea NOT NULL,
+    digest bytea NOT NULL,
+    CONSTRAINT seals_acts_check CHECK ((acts >= 0)),
+    CONSTRAINT seals_acts_digest_check CHECK ((octet_length(acts_digest) = 32)),
+    CONSTRAINT seals_block_check CHECK ((block > 0)),
+    CONSTRAINT seals_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT seals_order CHECK ((from_id < to_id)),
+    CONSTRAINT seals_previous_check CHECK ((octet_length(previous) = 32)),
+    CONSTRAINT seals_transfers_check CHECK ((transfers >= 0)),
+    CONSTRAINT seals_transfers_digest_check CHECK ((octet_length(transfers_digest) = 32)),
+    CONSTRAINT seals_wallets_check CHECK ((wallets >= 0)),
+    CONSTRAINT seals_wallets_digest_check CHECK ((octet_length(wallets_digest) = 32))
+);
+
+ALTER TABLE core.seals OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.seals IS 'Blocks of history, one after another without a gap. Append-only; written by api.seal_entries only.';
+
+COMMENT ON COLUMN core.seals.from_id IS 'The block holds what has an id from here on (a UUID version 7 begins with its time)…';
+
+COMMENT ON COLUMN core.seals.to_id IS '… up to here, this one not included.';
+
+COMMENT ON COLUMN core.seals.transfers IS 'Transfers of the block, each with its two entries.';
+
+COMMENT ON COLUMN core.seals.wallets IS 'Wallets that were opened: whose they are, of what asset.';
+
+COMMENT ON COLUMN core.seals.acts IS 'Rows of the audit log.';
+
+COMMENT ON COLUMN core.seals.previous IS 'Digest of the block before; 32 zero bytes in the first.';
+
+COMMENT ON COLUMN core.seals.digest IS 'SHA-256 over all other columns, hence over all that was sealed up to here. Keep the newest one elsewhere.';
+
+CREATE VIEW api.seals AS
+ SELECT block,
+    from_id,
+    to_id,
+    ('1970-01-01 00:00:00+00'::timestamp with time zone + ((((('x'::text || translate("left"((to_id)::text, 13), '-'::text, ''::text)))::bit(48))::bigint)::double precision * '00:00:00.001'::interval)) AS up_to,
+    transfers,
+    wallets,
+    acts,
+    encode(transfers_digest, 'hex'::text) AS transfers_digest,
+    encode(wallets_digest, 'hex'::text) AS wallets_digest,
+    encode(acts_digest, 'hex'::text) AS acts_digest,
+    sealed_at,
+    encode(previous, 'hex'::text) AS previous,
+    encode(digest, 'hex'::text) AS digest
+   FROM core.seals s;
+
+ALTER VIEW api.seals OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.seals IS 'The chain of seals: each block''s range of ids and times (up_to: not included), what it holds, and its digests as hexadecimal numbers.';
+
+CREATE FUNCTION api.seal_entries(p_limit integer DEFAULT 20000, p_margin interval DEFAULT '00:00:10'::interval) RETURNS SETOF api.seals
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_lock CONSTANT bigint := 139166245879811;
+    v_until timestamptz;
+    v_last core.seals;
+    v_from uuid;
+    v_to uuid;
+    v_low uuid;
+    v_seal core.seals;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (p_margin >= interval '0') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE THEN 'p_limit' ELSE 'p_margin' END),
+            'A limit of 1 to 1000000 rows, and a margin that is not negative.'
+        );
+    END IF;
+    PERFORM pg_advisory_xact_lock(c_lock);
+    -- This transaction gets its number after now(), and whatever has a higher number got it later still. (The xmax of a
+    -- snapshot would not do: transactions that are open may have higher ones.)
+    INSERT INTO core.seal_marks (taken_at, xid) VALUES (now(), pg_current_xact_id()) ON CONFLICT DO NOTHING;
+    -- Open transactions have numbers from the snapshot's xmin on, so they began to write after these moments.
+    v_until := (SELECT max(m.taken_at) FROM core.seal_marks AS m WHERE m.xid < pg_snapshot_xmin(pg_current_snapshot()));
+    DELETE FROM core.seal_marks AS m WHERE m.taken_at < v_until;
+
+    SELECT s.* INTO v_last FROM core.seals AS s ORDER BY s.block DESC LIMIT 1;
+    v_from := coalesce(v_last.to_id, '00000000-0000-0000-0000-000000000000');
+    v_to := core._uuid_floor(v_until - p_margin);
+    v_low := least(
+        (SELECT t.id FROM core.transfers AS t WHERE t.id >= v_from AND t.id < v_to ORDER BY t.id LIMIT 1),
+        (SELECT w.id FROM core.wallets AS w WHERE w.id >= v_from AND w.id < v_to ORDER BY w.id LIMIT 1),
+        (SELECT l.id FROM core.audit_log AS l WHERE l.id >= v_from AND l.id < v_to ORDER BY l.id LIMIT 1)
+    );
+    IF v_low IS NULL THEN
+        RETURN;
+    END IF;
+    -- a block does not go beyond a month, so that one which is detached takes whole blocks with it
+    v_to := least(v_to, core._uuid_floor(date_trunc('month', core._uuid_time(v_low), 'UTC') + interval '1 month'));
+    v_to := least(
+        v_to,
+        (SELECT t.id FROM core.transfers AS t WHERE t.id >= v_from AND t.id < v_to ORDER BY t.id OFFSET p_limit LIMIT 1),
+        (SELECT w.id FROM core.wallets AS w WHERE w.id >= v_from AND w.id < v_to ORDER BY w.id OFFSET p_limit LIMIT 1),
+        (SELECT l.id FROM core.audit_log AS l WHERE l.id >= v_from AND l.id < v_to ORDER BY l.id OFFSET p_limit LIMIT 1)
+    );
+
+    SELECT
+        coalesce(v_last.block, 0) + 1, v_from, v_to, c.transfers, c.wallets, c.acts, c.transfers_digest, c.wallets_digest,
+        c.acts_digest, clock_timestamp(), coalesce(v_last.digest, decode(repeat('00', 32), 'hex')), NULL
+    INTO v_seal
+    FROM core._seal_content(v_from, v_to) AS c;
+    v_seal.digest := core._seal_digest(v_seal);
+    INSERT INTO core.seals SELECT v_seal.* ON CONFLICT (block) DO NOTHING;
+    RETURN QUERY SELECT s.* FROM api.seals AS s WHERE s.block = v_seal.block;
+END;
+$$;
+
+ALTER FUNCTION api.seal_entries(p_limit integer, p_margin interval) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) IS 'Seals the next block of history and returns it; nothing where nothing new is finished. A block holds the transfers (with their entries), the wallets opened and the acts of the audit log whose ids follow the last block''s, up to p_limit of each, up to p_margin ago and not past the oldest open transaction. Call it until it returns nothing; the scheduler does so every 10 seconds. p_margin covers a clock that is set back by as much: what is written later with an id of a sealed block looks like a forgery, and api.verify_seals says so.';
+
+CREATE FUNCTION api.seal_lag() RETURNS interval
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT greatest(clock_timestamp() - core._uuid_time(o.id), interval '0')
+    FROM (
+        SELECT least(
+            (SELECT t.id FROM core.transfers AS t WHERE t.id >= s.to_id ORDER BY t.id LIMIT 1),
+            (SELECT w.id FROM core.wallets AS w WHERE w.id >= s.to_id ORDER BY w.id LIMIT 1),
+            (SELECT l.id FROM core.audit_log AS l WHERE l.id >= s.to_id ORDER BY l.id LIMIT 1)
+        ) AS id
+        FROM (
+            SELECT coalesce((SELECT z.to_id FROM core.seals AS z ORDER BY z.block DESC LIMIT 1), '00000000-0000-0000-0000-000000000000') AS to_id
+        ) AS s
+    ) AS o
+    WHERE o.id IS NOT NULL
+$$;
+
+ALTER FUNCTION api.seal_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.seal_lag() IS 'Age of the oldest transfer, wallet or act that no seal covers yet; NULL when there is none. More than a minute or two: the scheduler does not run, or a transaction has been open for that long.';
+
+CREATE FUNCTION api.sealed_rows(p_block bigint) RETURNS TABLE(what text, fields jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+    SELECT r.what, r.fields
+    FROM (
+        SELECT
+            1 AS part, t.id, 'transfer' AS what,
+            jsonb_build_array(
+                t.id, t.from_wallet_id, t.from_seq, t.from_balance, t.to_wallet_id, t.to_seq, t.to_balance, t.amount, t.asset,
+                t.kind, t.reference, t.metadata, t.actor_id, t.db_user, core._microseconds(t.event_at),
+                core._microseconds(t.created_at)
+            ) AS fields
+        FROM core.seals AS s
+        CROSS JOIN LATERAL core._transfer_rows(s.from_id, s.to_id) AS t
+        WHERE s.block = p_block
+        UNION ALL
+        SELECT
+            2, w.id, 'wallet',
+            jsonb_build_array(w.id, w.owner_id, w.purpose, w.asset, w.shard, core._microseconds(w.created_at))
+        FROM core.seals AS s
+        CROSS JOIN LATERAL core._wallet_rows(s.from_id, s.to_id) AS w
+        WHERE s.block = p_block
+        UNION ALL
+        SELECT
+            3, l.id, 'act',
+            jsonb_build_array(
+                l.id, core._microseconds(l.created_at), l.actor_id, l.db_user, l.action, l.subject_id, l.details, l.request_id,
+                l.address
+            )
+        FROM core.seals AS s
+        CROSS JOIN LATERAL core._act_rows(s.from_id, s.to_id) AS l
+        WHERE s.block = p_block
+    ) AS r
+    ORDER BY r.part, r.id
+$$;
+
+ALTER FUNCTION api.sealed_rows(p_block bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.sealed_rows(p_block bigint) IS 'The rows of a sealed block in the order in which they were sealed, each as an array of its columns; times as microseconds since 2000-01-01 00:00 UTC. tessera audit --export writes them to a file (docs/seals.md).';
+
 CREATE FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text DEFAULT NULL::text, p_message text DEFAULT NULL::text, p_stream uuid DEFAULT NULL::uuid, p_call uuid DEFAULT NULL::uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2144,6 +2339,82 @@ ALTER FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) O
 
 COMMENT ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Ends the freeze of wallet p_wallet. Not frozen: nothing changes. A closed one is TS311.';
 
+CREATE FUNCTION api.verify_seals(p_from_block bigint DEFAULT NULL::bigint, p_to_block bigint DEFAULT NULL::bigint) RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_seal core.seals;
+    v_last core.seals;
+    v_found record;
+    v_books CONSTANT uuid := core._uuid_floor((SELECT max(p.attached_from) FROM core.partitioned AS p WHERE p.books AND isfinite(p.attached_from)));
+    v_acts CONSTANT uuid := core._uuid_floor((SELECT p.attached_from FROM core.partitioned AS p WHERE p.name = 'audit_log' AND isfinite(p.attached_from)));
+    v_first uuid;
+    v_entries bigint := 0;
+    v_counted bigint;
+BEGIN
+    FOR v_seal IN
+        SELECT s.* FROM core.seals AS s
+        WHERE s.block BETWEEN coalesce(p_from_block, 1) - 1 AND coalesce(p_to_block, 9223372036854775807)
+        ORDER BY s.block
+    LOOP
+        IF v_seal.block >= coalesce(p_from_block, 1) THEN
+            subject := 'block ' || v_seal.block;
+            IF v_seal.digest <> core._seal_digest(v_seal) THEN
+                rule := 'seal_is_its_digest';
+                detail := jsonb_build_object('digest', encode(v_seal.digest, 'hex'), 'must_be', encode(core._seal_digest(v_seal), 'hex'));
+                RETURN NEXT;
+            END IF;
+            IF v_seal.block > 1 AND (v_last.block, v_last.to_id, v_last.digest) IS DISTINCT FROM (v_seal.block - 1, v_seal.from_id, v_seal.previous)
+                OR v_seal.block = 1 AND v_seal.previous <> decode(repeat('00', 32), 'hex')
+            THEN
+                rule := 'seal_follows_the_one_before';
+                detail := jsonb_build_object('before', v_last.block, 'previous', encode(v_seal.previous, 'hex'), 'its_digest', encode(v_last.digest, 'hex'));
+                RETURN NEXT;
+            END IF;
+            SELECT c.* INTO v_found FROM core._seal_content(v_seal.from_id, v_seal.to_id) AS c;
+            detail := jsonb_build_object('from_id', v_seal.from_id, 'to_id', v_seal.to_id, 'up_to', core._uuid_time(v_seal.to_id));
+            IF (v_seal.from_id < v_books) IS NOT TRUE THEN
+                v_first := coalesce(v_first, v_seal.from_id);
+                v_entries := v_entries + 2 * v_found.transfers;
+                IF (v_found.transfers, v_found.transfers_digest) <> (v_seal.transfers, v_seal.transfers_digest) THEN
+                    rule := 'sealed_transfers_are_unchanged';
+                    detail := detail || jsonb_build_object('sealed', v_seal.transfers, 'found', v_found.transfers);
+                    RETURN NEXT;
+                END IF;
+            END IF;
+            IF (v_found.wallets, v_found.wallets_digest) <> (v_seal.wallets, v_seal.wallets_digest) THEN
+                rule := 'sealed_wallets_are_unchanged';
+                detail := detail || jsonb_build_object('sealed', v_seal.wallets, 'found', v_found.wallets);
+                RETURN NEXT;
+            END IF;
+            IF (v_seal.from_id < v_acts) IS NOT TRUE AND (v_found.acts, v_found.acts_digest) <> (v_seal.acts, v_seal.acts_digest) THEN
+                rule := 'sealed_acts_are_unchanged';
+                detail := detail || jsonb_build_object('sealed', v_seal.acts, 'found', v_found.acts);
+                RETURN NEXT;
+            END IF;
+        END IF;
+        v_last := v_seal;
+    END LOOP;
+    IF v_first IS NOT NULL AND p_from_block IS NULL AND p_to_block IS NULL THEN
+        v_counted := (SELECT count(*) FROM core.entries AS e WHERE e.transfer_id >= v_first AND e.transfer_id < v_last.to_id);
+        IF v_counted <> v_entries THEN
+            rule := 'sealed_transfers_have_two_entries';
+            subject := 'blocks up to ' || v_last.block;
+            detail := jsonb_build_object('entries', v_counted, 'transfers', v_entries / 2);
+            RETURN NEXT;
+        END IF;
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) IS 'Computes every sealed block anew from what is there now and returns a row for each that differs, or is not chained to the one before: the rule, the block, its range. No rows: nothing sealed was changed, removed or added since, as far as the seals themselves can be trusted; compare the newest digest with one that was kept elsewhere (tessera audit --anchor). Detached months are passed over. p_from_block and p_to_block: only these. Reads one snapshot and locks nothing.';
+
 CREATE FUNCTION api.wallet_balances(p_user uuid) RETURNS TABLE(wallet_id uuid, asset text, scale smallint, balance bigint, held bigint, spendable bigint, lifetime_earned bigint, lifetime_spent bigint, status text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2171,6 +2442,18 @@ $$;
 ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
+
+CREATE FUNCTION core._act_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, created_at timestamp with time zone, actor_id uuid, db_user text, action text, subject_id uuid, details text, request_id text, address text)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT l.id, l.created_at, l.actor_id, l.db_user, l.action, l.subject_id, l.details::text, l.request_id, l.address
+    FROM core.audit_log AS l
+    WHERE l.id >= p_from AND l.id < p_to
+$$;
+
+ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
 
 CREATE TABLE core.partitioned (
     name text NOT NULL,
@@ -3088,6 +3371,24 @@ ALTER FUNCTION core._guard_referral() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_referral() IS 'Trigger: refuses a referrer that is the user, a second one, or one who was referred by the user, at however many removes.';
 
+CREATE FUNCTION core._guard_seals() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS901', 'LEDGER_IMMUTABLE',
+        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
+        'api.seal_entries adds seals; nothing takes them away.'
+    );
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._guard_seals() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._guard_seals() IS 'Trigger: refuses changes of seals that do not come from api.seal_entries (TS901).';
+
 CREATE TABLE core.holds (
     id uuid NOT NULL,
     wallet_id uuid NOT NULL,
@@ -3294,6 +3595,14 @@ $$;
 ALTER FUNCTION core._make_partitions(p_ahead interval) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._make_partitions(p_ahead interval) IS 'As the owner of the tables: what api.make_partitions does.';
+
+CREATE FUNCTION core._microseconds(p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql STABLE
+    RETURN ((('x'::text || encode(timestamptz_send(p_at), 'hex'::text)))::bit(64))::bigint;
+
+ALTER FUNCTION core._microseconds(p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._microseconds(p_at timestamp with time zone) IS 'Microseconds since 2000-01-01 00:00 UTC; -infinity and infinity are the least and the greatest bigint.';
 
 CREATE FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) RETURNS record
     LANGUAGE sql STABLE
@@ -3746,8 +4055,8 @@ BEGIN
     END IF;
 
     -- Columns of the requests, the wallets they name, and which of these each pays from and to (2i - 1, 2i).
-    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link), array_agg(core.uuid7())
-    INTO v_amounts, v_assets, v_actors, v_links, v_transfer_ids
+    SELECT array_agg(r.amount), array_agg(r.asset), array_agg(r.actor_id), array_agg(r.link)
+    INTO v_amounts, v_assets, v_actors, v_links
     FROM unnest(p_requests) AS r;
 
     WITH ranked AS MATERIALIZED (
@@ -3780,6 +4089,9 @@ BEGIN
         ) AS w;
         EXIT WHEN v_wallets.held > 0 IS NOT TRUE OR core._expire_holds(v_ids) = 0;
     END LOOP;
+    -- Not before the locks: they give the transaction its number, and what is sealed (api.seal_entries) is told by ids
+    -- that are no older than the number of their transaction.
+    v_transfer_ids := ARRAY(SELECT core.uuid7() FROM generate_series(1, v_count) AS g (i));
     IF v_wallets.ids IS NULL OR cardinality(v_wallets.ids) < cardinality(v_ids) THEN
         v_slots := core._place_wallets(p_requests, v_wallets.ids);
     END IF;
@@ -4025,6 +4337,39 @@ ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_
 
 COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
 
+CREATE FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) RETURNS record
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    SELECT count(*), sha256(coalesce(string_agg(record_send(r), ''::bytea ORDER BY r.id), ''))
+    INTO transfers, transfers_digest
+    FROM core._transfer_rows(p_from, p_to) AS r;
+    SELECT count(*), sha256(coalesce(string_agg(record_send(r), ''::bytea ORDER BY r.id), ''))
+    INTO wallets, wallets_digest
+    FROM core._wallet_rows(p_from, p_to) AS r;
+    SELECT count(*), sha256(coalesce(string_agg(record_send(r), ''::bytea ORDER BY r.id), ''))
+    INTO acts, acts_digest
+    FROM core._act_rows(p_from, p_to) AS r;
+END;
+$$;
+
+ALTER FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) IS 'Number and SHA-256 of the transfers, wallets and acts with ids from p_from up to p_to: of their rows in the order of id, each as record_send writes it.';
+
+CREATE FUNCTION core._seal_digest(p_seal core.seals) RETURNS bytea
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT sha256(record_send(ROW(
+        p_seal.block, p_seal.from_id, p_seal.to_id, p_seal.transfers, p_seal.wallets, p_seal.acts, p_seal.transfers_digest,
+        p_seal.wallets_digest, p_seal.acts_digest, p_seal.sealed_at, p_seal.previous
+    )))
+$$;
+
+ALTER FUNCTION core._seal_digest(p_seal core.seals) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seal_digest(p_seal core.seals) IS 'SHA-256 over all columns of a seal but the digest, as record_send writes them.';
+
 CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -4222,6 +4567,28 @@ ALTER FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid,
 
 COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the event transfer.posted. Names no balance: both sides get it.';
 
+CREATE FUNCTION core._transfer_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, from_wallet_id uuid, from_seq bigint, from_balance bigint, to_wallet_id uuid, to_seq bigint, to_balance bigint, amount bigint, asset text, kind text, reference text, metadata text, actor_id uuid, db_user text, event_at timestamp with time zone, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        t.id, t.from_wallet_id, t.from_seq::bigint, f.balance, t.to_wallet_id, t.to_seq::bigint, c.balance,
+        t.amount::bigint, t.asset, t.kind, t.reference, t.metadata::text, t.actor_id, t.db_user, t.event_at, t.created_at
+    FROM core.transfers AS t
+    LEFT JOIN core.entries AS f
+        ON f.wallet_id = t.from_wallet_id AND f.seq = t.from_seq AND f.transfer_id = t.id
+        AND f.transfer_id >= p_from AND f.transfer_id < p_to
+        AND f.amount::bigint = - t.amount::bigint AND f.created_at = t.created_at
+    LEFT JOIN core.entries AS c
+        ON c.wallet_id = t.to_wallet_id AND c.seq = t.to_seq AND c.transfer_id = t.id
+        AND c.transfer_id >= p_from AND c.transfer_id < p_to
+        AND c.amount::bigint = t.amount::bigint AND c.created_at = t.created_at
+    WHERE t.id >= p_from AND t.id < p_to
+$$;
+
+ALTER FUNCTION core._transfer_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._transfer_rows(p_from uuid, p_to uuid) IS 'Transfers with an id from p_from up to p_to, each with the balances of its two entries, in the columns and types that are sealed.';
+
 CREATE FUNCTION core._user_channels(p_first uuid, p_second uuid) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -4235,11 +4602,11 @@ COMMENT ON FUNCTION core._user_channels(p_first uuid, p_second uuid) IS 'Channel
 CREATE FUNCTION core._uuid_floor(p_at timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN (encode((int8send(((floor((EXTRACT(epoch FROM p_at) * (1000)::numeric)))::bigint << 16)) || '\x0000000000000000'::bytea), 'hex'::text))::uuid;
+    RETURN (encode((int8send((((floor((EXTRACT(epoch FROM p_at) * (1000)::numeric)))::bigint << 16) | (28672)::bigint)) || '\x8000000000000000'::bytea), 'hex'::text))::uuid;
 
 ALTER FUNCTION core._uuid_floor(p_at timestamp with time zone) OWNER TO tessera_owner;
 
-COMMENT ON FUNCTION core._uuid_floor(p_at timestamp with time zone) IS 'Lower bound of the UUIDs version 7 that are made from p_at (to the millisecond) on.';
+COMMENT ON FUNCTION core._uuid_floor(p_at timestamp with time zone) IS 'The least UUID version 7 of p_at (to the millisecond).';
 
 CREATE FUNCTION core._uuid_at(p_at timestamp with time zone) RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -4344,6 +4711,18 @@ $$;
 ALTER FUNCTION core._velocity_rules() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._velocity_rules() IS 'The rates velocity_{amount,count}_{minute,hour,day} in force: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
+
+CREATE FUNCTION core._wallet_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, owner_id uuid, purpose text, asset text, shard bigint, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT w.id, w.owner_id, w.purpose::text, w.asset, w.shard::bigint, w.created_at
+    FROM core.wallets AS w
+    WHERE w.id >= p_from AND w.id < p_to
+$$;
+
+ALTER FUNCTION core._wallet_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) IS 'Wallets with an id from p_from up to p_to: whose they are, and of what; nothing that changes with use.';
 
 CREATE TABLE core.audit_log (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -4860,6 +5239,15 @@ ALTER TABLE core.schema_migrations OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.schema_migrations IS 'Files of sql/migrations that were applied here, with the hash they had then.';
 
+CREATE TABLE core.seal_marks (
+    taken_at timestamp with time zone NOT NULL,
+    xid xid8 NOT NULL
+);
+
+ALTER TABLE core.seal_marks OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.seal_marks IS 'Moments, and a transaction that got its number after each: what has a higher number began to write after that moment. Tells up to when no open transaction can still add anything.';
+
 CREATE TABLE core.sessions (
     id uuid DEFAULT core.uuid7() NOT NULL,
     user_id uuid NOT NULL,
@@ -5047,6 +5435,12 @@ ALTER TABLE ONLY core.schema_functions
 ALTER TABLE ONLY core.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY core.seal_marks
+    ADD CONSTRAINT seal_marks_pkey PRIMARY KEY (taken_at, xid);
+
+ALTER TABLE ONLY core.seals
+    ADD CONSTRAINT seals_pkey PRIMARY KEY (block);
+
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
@@ -5178,6 +5572,10 @@ CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT
 CREATE TRIGGER refunds_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.refunds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER seals_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.seals FOR EACH STATEMENT EXECUTE FUNCTION core._guard_seals();
+
+CREATE TRIGGER seals_guard_writes BEFORE INSERT ON core.seals FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_seals();
 
 CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights('user_id');
 
@@ -5438,6 +5836,30 @@ GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bi
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON TABLE core.seals FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.seals TO tessera_owner;
+GRANT SELECT ON TABLE core.seals TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.seals TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.seals TO tessera_app;
+GRANT SELECT ON TABLE api.seals TO tessera_scheduler;
+GRANT SELECT ON TABLE api.seals TO tessera_dba;
+GRANT SELECT ON TABLE api.seals TO tessera_readonly;
+GRANT SELECT ON TABLE api.seals TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) TO tessera_app;
+GRANT ALL ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.seal_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.seal_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.seal_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.seal_lag() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.sealed_rows(p_block bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.sealed_rows(p_block bigint) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
 GRANT ALL ON FUNCTION api.send_tip(p_sender uuid, p_creator uuid, p_amount bigint, p_key text, p_message text, p_stream uuid, p_call uuid, OUT tip_id uuid, OUT amount bigint, OUT creator_cut bigint, OUT platform_fee bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
@@ -5493,10 +5915,17 @@ GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor 
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.wallet_balances(p_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
 GRANT SELECT ON TABLE core.partitioned TO tessera_dba;
 GRANT SELECT ON TABLE core.partitioned TO tessera_ledger;
@@ -5545,6 +5974,8 @@ REVOKE ALL ON FUNCTION core._guard_rates() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_referral() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._guard_seals() FROM PUBLIC;
+
 REVOKE ALL ON TABLE core.holds FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
 GRANT SELECT ON TABLE core.holds TO tessera_dba;
@@ -5574,6 +6005,8 @@ REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._make_partitions(p_ahead interval) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._microseconds(p_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timestamp with time zone, OUT low uuid, OUT high uuid) FROM PUBLIC;
 
@@ -5606,6 +6039,10 @@ REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
@@ -5621,6 +6058,8 @@ REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_r
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._transfer_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._user_channels(p_first uuid, p_second uuid) FROM PUBLIC;
 
@@ -5638,6 +6077,8 @@ REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.vel
 REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._velocity_rules() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
@@ -5763,6 +6204,9 @@ GRANT SELECT ON TABLE core.schema_functions TO tessera_scheduler;
 GRANT SELECT ON TABLE core.schema_migrations TO tessera_dba;
 GRANT SELECT ON TABLE core.schema_migrations TO tessera_app;
 GRANT SELECT ON TABLE core.schema_migrations TO tessera_scheduler;
+
+GRANT SELECT ON TABLE core.seal_marks TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.seal_marks TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.sessions TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.sessions TO tessera_app;

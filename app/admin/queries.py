@@ -18,6 +18,7 @@ from app.admin.structs import (
     MinimumRequest,
     Rate,
     RateRequest,
+    Seal,
     Wallet,
 )
 from app.core.context import AppContext, RequestInfo
@@ -167,6 +168,15 @@ class AdminQueries:
             **await self._act(
                 info, "SELECT * FROM api.set_wallet_minimum($1, $2, $3, $4)", wallet, data.minimum, data.reason, actor
             )
+        )
+
+    async def seals(self, before: int | None, limit: int) -> list[Seal]:
+        """Sealed blocks, newest first."""
+        return await self.db.fetch_as(
+            Seal,
+            "SELECT s.* FROM api.seals AS s WHERE s.block < $1 ORDER BY s.block DESC LIMIT $2",
+            2**63 - 1 if before is None else before,
+            limit,
         )
 
     async def audit_log(

@@ -20,6 +20,7 @@ from app.admin.structs import (
     Rate,
     RateRequest,
     ReasonRequest,
+    Seal,
     Wallet,
 )
 from app.core.auth import CurrentActor, requires
@@ -250,6 +251,13 @@ async def list_audit_log(
     return page_of(rows, limit, lambda act: act.audit_id)
 
 
+@get("/admin/ledger/seals", operation_id="ListSeals", summary="Sealed blocks of history", tags=TAGS, guards=ADMIN)
+async def list_seals(admin: Admin, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Page[Seal]:
+    """Newest first. Keep the newest digest where nobody can change it who can change the database."""
+    rows = await admin.seals(decode_cursor(cursor, int), limit + 1)
+    return page_of(rows, limit, lambda seal: seal.block)
+
+
 admin_router = Router(
     path="/api/v1",
     dependencies={"admin": inject(AdminQueries), "info": provide_info},
@@ -268,5 +276,6 @@ admin_router = Router(
         close_wallet,
         set_wallet_minimum,
         list_audit_log,
+        list_seals,
     ],
 )

@@ -128,6 +128,37 @@ class Wallet(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
+Digest = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256, hexadecimal.",
+        examples=["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    ),
+]
+
+
+class Seal(msgspec.Struct, kw_only=True):
+    """A sealed block of history: what has an id from ``from_id`` up to ``to_id``, that one not included.
+
+    ``digest`` covers all of it and, by ``previous``, every block before: keep the newest one elsewhere.
+    """
+
+    block: int
+    from_id: UUID
+    to_id: UUID
+    up_to: datetime
+    transfers: int
+    wallets: int
+    acts: int
+    transfers_digest: Digest
+    wallets_digest: Digest
+    acts_digest: Digest
+    sealed_at: datetime
+    previous: Digest
+    digest: Digest
+
+
 class Act(msgspec.Struct, kw_only=True):
     """Who did what to what, when, from where. Without ``actor_id`` it was the database login ``db_user``."""
 

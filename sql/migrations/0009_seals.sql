@@ -37,7 +37,7 @@ SELECT
     s.from_id,
     s.to_id,
     timestamptz '1970-01-01 00:00:00+00'
-        + ('x' || translate(left(s.to_id::text, 13), '-', ''))::bit(48)::bigint * interval '1 millisecond' AS up_to,
+    + ('x' || translate(left(s.to_id::text, 13), '-', ''))::bit(48)::bigint * interval '1 millisecond' AS up_to,
     s.transfers,
     s.wallets,
     s.acts,

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.api.people import Person, api, register, register_admin, slug
+from tests.sql.test_seals import seal
 from tests.support.postgres import Connection
 
 NOBODY = "00000000-0000-7000-8000-00000000dead"
@@ -62,6 +63,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("POST", f"/admin/wallets/{NOBODY}/close", {"reason": "because"}),
     ("POST", f"/admin/wallets/{NOBODY}/minimum", {"reason": "because", "minimum": 0}),
     ("GET", "/admin/audit-log", None),
+    ("GET", "/admin/ledger/seals", None),
 ]
 
 
@@ -120,6 +122,15 @@ async def test_rates_that_gave_way_do_not_count_and_times_without_an_offset_are_
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+async def test_seals(client: httpx.AsyncClient, cast: Cast, db: Connection) -> None:
+    blocks = await seal(db, limit=10)
+    page = (await send(client, cast.admin, "GET", "/admin/ledger/seals?limit=1")).json()
+    assert [(row["block"], row["digest"]) for row in page["items"]] == [(blocks[-1]["block"], blocks[-1]["digest"])]
+    assert datetime.fromisoformat(page["items"][0]["up_to"]) == blocks[-1]["up_to"]
+    rest = await send(client, cast.admin, "GET", f"/admin/ledger/seals?cursor={page['next_cursor']}")
+    assert [row["block"] for row in rest.json()["items"]] == list(range(blocks[-1]["block"] - 1, 0, -1))
 
 
 BAD_RATES: list[tuple[dict[str, Any], str]] = [
