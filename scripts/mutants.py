@@ -28,6 +28,7 @@ HOLDS = ("tests/sql/test_holds.py",)
 REFUNDS = ("tests/sql/test_refund_transfer.py",)
 TRANSFERS = ("tests/sql/test_transfer.py", "tests/sql/test_transfer_batch.py")
 VELOCITY = ("tests/sql/test_velocity.py",)
+SEALS = ("tests/sql/test_seals.py",)
 TIPS = ("tests/sql/test_send_tips.py",)
 RACES = ("tests/concurrency", "tests/sql/test_transfer.py", *HOLDS)
 
@@ -66,6 +67,27 @@ MUTANTS = (
         "    PERFORM core._lock_wallets(ARRAY[v_original.from_wallet_id, v_original.to_wallet_id]);\n",
         "",
         REFUNDS,
+    ),
+    Mutant(
+        "ids from before the locks",
+        "wallets/_post_transfers.sql",
+        "ARRAY(SELECT core.uuid7() FROM",
+        "ARRAY(SELECT core._uuid_at(statement_timestamp()) FROM",
+        SEALS,
+    ),
+    Mutant(
+        "open transactions do not hold sealing back",
+        "seals/seal_entries.sql",
+        "WHERE m.xid < pg_snapshot_xmin(pg_current_snapshot())",
+        "WHERE m.xid < pg_current_xact_id()",
+        SEALS,
+    ),
+    Mutant(
+        "an entry's balance is not sealed",
+        "seals/_transfer_rows.sql",
+        "t.from_seq::bigint, f.balance",
+        "t.from_seq::bigint, 0::bigint",
+        SEALS,
     ),
     Mutant("a fee rounded up", "tips/send_tips.sql", "floor(r.amount * v_fee_bps", "ceil(r.amount * v_fee_bps", TIPS),
     Mutant(

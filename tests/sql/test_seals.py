@@ -20,7 +20,7 @@ from scheduler.jobs.seal_entries import seal_entries, verify_seals
 from scheduler.metrics import SEAL_LAG, SEAL_VIOLATIONS, SEALED_BLOCK
 from scheduler.registry import JobContext
 from tests.conftest import Connect
-from tests.support.money import Tip, Transfer, World, refused, tip, transfer, transfer_batch, unguarded
+from tests.support.money import Tip, Transfer, World, refused, tip, transfer, transfer_batch, unguarded, until_waiting
 from tests.support.postgres import LOGINS, Clone, Connection
 
 SEAL = "SELECT * FROM api.seal_entries($1, $2)"
@@ -224,19 +224,44 @@ async def test_nothing_that_an_open_transaction_may_add_is_sealed_before(
 
 
 async def test_an_id_is_no_older_than_the_wait_for_a_lock(world: World, dba_conn: Connection, connect: Connect) -> None:
-    """A batch that waited for its wallets while others were sealed belongs to a later block."""
-    holder, waiter = await connect("superuser"), await connect("app")
+    """Two wait in a row; the first has its turn and others are sealed before the second has written anything."""
+    pay = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1)
+    holder, first, second = await connect("superuser"), await connect("app"), await connect("app")
     await seal(dba_conn)
-    begun = holder.transaction()
+    held, begun = holder.transaction(), first.transaction()
+    await held.start()
+    await holder.execute("SELECT FROM core.wallets WHERE id = $1 FOR NO KEY UPDATE", world.alice.wallet)
     await begun.start()
-    await holder.execute("SELECT FROM core.wallets WHERE id = $1 FOR SHARE", world.alice.wallet)
-    waiting = asyncio.create_task(
-        transfer_batch(waiter, [Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1)] * 2)
-    )
+    one = asyncio.create_task(transfer(first, pay))
+    await until_waiting(world.db, first)
+    two = asyncio.create_task(transfer_batch(second, [pay, pay]))
+    await until_waiting(world.db, second)
     await world.db.fetch("SELECT api.grant_tokens($1, 1, 'meanwhile')", world.creator.id)
-    await begun.rollback()
-    await waiting
+    await asyncio.sleep(0.002)  # another millisecond, and so another id
+    await dba_conn.fetch(SEAL, 10, NO_MARGIN)
+    await held.rollback()
+    await one
+    for _ in range(20):
+        await dba_conn.fetch(SEAL, 10, NO_MARGIN)
+    await begun.commit()
+    await two
     await seal(dba_conn)
+    assert await broken(dba_conn) == []
+
+
+async def test_detached_months_are_passed_over(world: World, dba_conn: Connection, tmp_path: Path) -> None:
+    await _some_money(world)
+    await seal(dba_conn)
+    async with unguarded(world.db):
+        await world.db.execute("UPDATE core.partitioned SET keep = '-4 months'")
+    await dba_conn.execute("SELECT api.detach_month('books')")
+    await dba_conn.execute("SELECT api.detach_month('audit_log')")
+    assert await world.db.fetchval("SELECT count(*) FROM core.transfers") == 0
+    assert await broken(dba_conn) == []
+    found = await _export(dba_conn, tmp_path / "books")
+    assert (found.problems, found.transfers) == ([], 0)
+    await dba_conn.execute("SELECT api.attach_month('books')")
+    await dba_conn.execute("SELECT api.attach_month('audit_log')")
     assert await broken(dba_conn) == []
 
 
