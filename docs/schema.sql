@@ -419,6 +419,10 @@ BEGIN
             'Say books (transfers, entries and tips), outbox or audit_log.'
         );
     END IF;
+    IF cardinality(v_moved) > 0 THEN
+        INSERT INTO core.audit_log (action, details)
+        VALUES ('months.attached', jsonb_build_object('what', p_what, 'partitions', v_moved));
+    END IF;
     RETURN v_moved;
 END;
 $$;
@@ -842,6 +846,10 @@ BEGIN
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
             'Say books (transfers, entries and tips), outbox or audit_log.'
         );
+    END IF;
+    IF cardinality(v_moved) > 0 THEN
+        INSERT INTO core.audit_log (action, details)
+        VALUES ('months.detached', jsonb_build_object('what', p_what, 'partitions', v_moved));
     END IF;
     RETURN v_moved;
 END;

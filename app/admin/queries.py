@@ -21,6 +21,7 @@ from app.admin.structs import (
     Seal,
     Wallet,
 )
+from app.core.acts import act_of
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import error
 from app.core.times import utc
@@ -129,12 +130,7 @@ class AdminQueries:
 
     async def _act(self, info: RequestInfo, sql: str, *args: Any) -> asyncpg.Record:
         """One row, in a transaction that says where the request came from (core.audit_log's defaults)."""
-        async with self.db.transaction() as connection:
-            await connection.execute(
-                "SELECT set_config('tessera.request_id', $1, true), set_config('tessera.address', $2, true)",
-                info.request_id,
-                info.address,
-            )
+        async with act_of(self.db, info) as connection:
             row = await connection.fetchrow(sql, *args)
         assert row is not None
         return row

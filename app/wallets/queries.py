@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from app.core.context import AppContext
+from app.core.acts import act_of, note_act
+from app.core.context import AppContext, RequestInfo
 from app.core.database import Connection
 from app.core.errors import TesseraError, error, from_sql
 from app.wallets.structs import (
@@ -61,6 +62,13 @@ def _transaction(row: asyncpg.Record) -> Transaction:
     return Transaction(**fields)
 
 
+def _receipt(receipt: type[msgspec.Struct], row: asyncpg.Record | None) -> Replayable:
+    assert row is not None
+    fields = dict(row)
+    replayed = fields.pop("replayed")
+    return Replayable(receipt(**fields), replayed)
+
+
 def _jsonb(value: dict[str, Any] | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
@@ -92,10 +100,12 @@ class WalletQueries:
             for row in rows
         ]
 
-    async def place_hold(self, data: HoldRequest, key: str, actor: UUID) -> Replayable:
+    async def place_hold(self, data: HoldRequest, key: str, actor: UUID, info: RequestInfo) -> Replayable:
         """Set an amount aside. Errors: those of api.place_hold."""
-        return await self._receipt(
-            HoldReceipt,
+        return await self._hold(
+            info,
+            actor,
+            "hold.placed",
             "SELECT * FROM api.place_hold($1, $2, $3, $4, $5, $6, $7, $8)",
             data.wallet_id,
             data.amount,
@@ -107,10 +117,14 @@ class WalletQueries:
             _jsonb(data.metadata),
         )
 
-    async def capture_hold(self, hold: UUID, data: CaptureRequest, key: str, actor: UUID) -> Replayable:
+    async def capture_hold(
+        self, hold: UUID, data: CaptureRequest, key: str, actor: UUID, info: RequestInfo
+    ) -> Replayable:
         """Pay out what a hold set aside. Errors: those of api.capture_hold."""
-        return await self._receipt(
-            HoldReceipt,
+        return await self._hold(
+            info,
+            actor,
+            "hold.captured",
             "SELECT * FROM api.capture_hold($1, $2, $3, $4, $5, $6, $7, $8)",
             hold,
             data.to_wallet_id,
@@ -122,29 +136,35 @@ class WalletQueries:
             _jsonb(data.metadata),
         )
 
-    async def release_hold(self, hold: UUID, key: str, actor: UUID) -> Replayable:
+    async def release_hold(self, hold: UUID, key: str, actor: UUID, info: RequestInfo) -> Replayable:
         """Give back what a hold set aside. Errors: those of api.release_hold."""
-        return await self._receipt(HoldReceipt, "SELECT * FROM api.release_hold($1, $2, $3)", hold, key, actor)
-
-    async def refund_transfer(self, transfer: UUID, data: RefundRequest, key: str, actor: UUID) -> Replayable:
-        """Give back a transfer. Errors: those of api.refund_transfer."""
-        return await self._receipt(
-            RefundReceipt,
-            "SELECT * FROM api.refund_transfer($1, $2, $3, $4, $5, $6)",
-            transfer,
-            data.amount,
-            key,
-            data.policy,
-            data.reason,
-            actor,
+        return await self._hold(
+            info, actor, "hold.released", "SELECT * FROM api.release_hold($1, $2, $3)", hold, key, actor
         )
 
-    async def _receipt(self, receipt: type[msgspec.Struct], sql: str, *args: Any) -> Replayable:
-        row = await self.db.fetchrow(sql, *args)
-        assert row is not None
-        fields = dict(row)
-        replayed = fields.pop("replayed")
-        return Replayable(receipt(**fields), replayed)
+    async def refund_transfer(
+        self, transfer: UUID, data: RefundRequest, key: str, actor: UUID, info: RequestInfo
+    ) -> Replayable:
+        """Give back a transfer. Errors: those of api.refund_transfer."""
+        async with act_of(self.db, info) as connection:
+            row = await connection.fetchrow(
+                "SELECT * FROM api.refund_transfer($1, $2, $3, $4, $5, $6)",
+                transfer,
+                data.amount,
+                key,
+                data.policy,
+                data.reason,
+                actor,
+            )
+        return _receipt(RefundReceipt, row)
+
+    async def _hold(self, info: RequestInfo, actor: UUID, action: str, sql: str, *args: Any) -> Replayable:
+        """What an operator does to a hold; other callers of these functions are no administrators."""
+        async with act_of(self.db, info) as connection:
+            done = _receipt(HoldReceipt, await connection.fetchrow(sql, *args))
+            if not done.replayed:
+                await note_act(connection, actor, action, done.answer.hold_id, msgspec.to_builtins(done.answer))
+        return done
 
     async def balances(self, user: UUID) -> list[WalletBalance]:
         """All wallets of a user."""

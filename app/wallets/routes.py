@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
 from app.core.auth import CurrentActor, requires
-from app.core.context import inject
+from app.core.context import RequestInfo, inject, provide_info
 from app.core.errors import error
 from app.core.idempotency import IdempotencyKey
 from app.core.openapi import raises
@@ -209,10 +209,14 @@ HOLD_ERRORS = (
     ),
 )
 async def place_hold(
-    data: JSONBody[HoldRequest], actor: CurrentActor, key: IdempotencyKey, wallets: NamedDependency[WalletQueries]
+    data: JSONBody[HoldRequest],
+    actor: CurrentActor,
+    key: IdempotencyKey,
+    wallets: NamedDependency[WalletQueries],
+    info: NamedDependency[RequestInfo],
 ) -> Response[HoldReceipt]:
     """It cannot be spent until it is captured, released, or expires. Never on overdraft. For operators."""
-    return created(await wallets.place_hold(data, key, actor.user_id))
+    return created(await wallets.place_hold(data, key, actor.user_id, info))
 
 
 @post(
@@ -241,9 +245,10 @@ async def capture_hold(
     actor: CurrentActor,
     key: IdempotencyKey,
     wallets: NamedDependency[WalletQueries],
+    info: NamedDependency[RequestInfo],
 ) -> Response[HoldReceipt]:
     """Whole or in parts, until nothing is left or a capture closes it. For operators."""
-    return created(await wallets.capture_hold(hold_id, data, key, actor.user_id))
+    return created(await wallets.capture_hold(hold_id, data, key, actor.user_id, info))
 
 
 @post(
@@ -255,10 +260,14 @@ async def capture_hold(
     opt=raises(*HOLD_ERRORS),
 )
 async def release_hold(
-    hold_id: FromPath[UUID], actor: CurrentActor, key: IdempotencyKey, wallets: NamedDependency[WalletQueries]
+    hold_id: FromPath[UUID],
+    actor: CurrentActor,
+    key: IdempotencyKey,
+    wallets: NamedDependency[WalletQueries],
+    info: NamedDependency[RequestInfo],
 ) -> Response[HoldReceipt]:
     """What is left of it can be spent again. For operators."""
-    return created(await wallets.release_hold(hold_id, key, actor.user_id))
+    return created(await wallets.release_hold(hold_id, key, actor.user_id, info))
 
 
 @post(
@@ -286,9 +295,10 @@ async def refund_transfer(
     actor: CurrentActor,
     key: IdempotencyKey,
     wallets: NamedDependency[WalletQueries],
+    info: NamedDependency[RequestInfo],
 ) -> Response[RefundReceipt]:
     """By a linked transfer the other way; all refunds together never exceed the original."""
-    return created(await wallets.refund_transfer(transfer_id, data, key, actor.user_id))
+    return created(await wallets.refund_transfer(transfer_id, data, key, actor.user_id, info))
 
 
 @get(
@@ -306,7 +316,7 @@ async def audit_ledger(wallets: NamedDependency[WalletQueries]) -> Audit:
 
 wallets_router = Router(
     path="/api/v1",
-    dependencies={"wallets": inject(WalletQueries), "transfers": inject(Transfers)},
+    dependencies={"wallets": inject(WalletQueries), "transfers": inject(Transfers), "info": provide_info},
     request_max_body_size=MONEY_BODY_LIMIT,
     route_handlers=[
         get_wallets,

@@ -161,3 +161,29 @@ async def test_a_velocity_limit_is_429_with_retry_after(client: httpx.AsyncClien
     response = await post(client, cast.fan, "/wallets/transfers", {"amount": 1, "to_user_id": str(cast.other.id)})
     assert (response.status_code, slug(response)) == (429, "VELOCITY_LIMIT")
     assert 1 <= int(response.headers["retry-after"]) <= 60
+
+
+async def test_what_operators_and_admins_do_is_in_the_audit_log(
+    client: httpx.AsyncClient, cast: Cast, db: Connection
+) -> None:
+    body = {"wallet_id": cast.wallet(cast.fan), "amount": 60, "expires_in_seconds": 600}
+    for _ in range(2):  # the second time it is a replay, and no act
+        placed = await post(client, cast.operator, "/wallets/holds", body, "place")
+    hold = placed.json()["hold_id"]
+    capture = {"to_wallet_id": cast.wallet(cast.other), "amount": 10}
+    captured = await post(client, cast.operator, f"/wallets/holds/{hold}/capture", capture)
+    released = await post(client, cast.operator, f"/wallets/holds/{hold}/release")
+    transfer = captured.json()["transfer_id"]
+    refund = await post(client, cast.admin, f"/admin/transfers/{transfer}/refund", {"policy": "refuse", "reason": "paid twice"})
+    assert refund.status_code == 201, refund.text
+    rows = await db.fetch(
+        "SELECT action, actor_id, subject_id::text, request_id, address FROM api.audit_log"
+        " WHERE action ~ '^(hold|transfer)[.]' ORDER BY audit_id"
+    )
+    requests = [answer.headers["X-Request-ID"] for answer in (captured, released, refund)]
+    assert [tuple(row) for row in rows[1:]] == [
+        ("hold.captured", cast.operator.id, hold, requests[0], rows[0]["address"]),
+        ("hold.released", cast.operator.id, hold, requests[1], rows[0]["address"]),
+        ("transfer.refunded", cast.admin.id, transfer, requests[2], rows[0]["address"]),
+    ]
+    assert (rows[0]["action"], rows[0]["subject_id"], bool(rows[0]["address"])) == ("hold.placed", hold, True)

@@ -1,7 +1,7 @@
 -- attach_month: put back the months that were detached last.
 -- Locks    one run at a time; the tables, for milliseconds after all is computed
 -- Decides  that entries lead from what was brought forward before them to what was brought forward with them
--- Writes   core.partitions, core.partitioned, core.brought_forward
+-- Writes   core.partitions, core.partitioned, core.brought_forward, audit_log 'months.attached'
 -- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 2 s: try again
 CREATE OR REPLACE FUNCTION api.attach_month(p_what text) RETURNS text []
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -15,6 +15,10 @@ BEGIN
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
             'Say books (transfers, entries and tips), outbox or audit_log.'
         );
+    END IF;
+    IF cardinality(v_moved) > 0 THEN
+        INSERT INTO core.audit_log (action, details)
+        VALUES ('months.attached', jsonb_build_object('what', p_what, 'partitions', v_moved));
     END IF;
     RETURN v_moved;
 END;
