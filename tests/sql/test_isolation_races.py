@@ -289,6 +289,12 @@ async def _(scene: Scene) -> Race:
     return Race(scene.pay(1), _freeze(scene.payer.wallet), {"status": "debits_frozen", "balance": 99})
 
 
+@_race("shut wallets", "freeze, end of the freeze")
+async def _(scene: Scene) -> Race:
+    thaw = _call("unfreeze_wallet($1, 'for a test')", scene.payer.wallet)
+    return Race(_freeze(scene.payer.wallet), thaw, {"status": "active"})
+
+
 @_race("shut wallets", "freeze, hold")
 async def _(scene: Scene) -> Race:
     return Race(_freeze(scene.payer.wallet), scene.hold(1), "WALLET_FROZEN")
@@ -375,10 +381,39 @@ async def _(scene: Scene) -> Race:
     return Race(_rate(name, 10, TOMORROW), _rate(name, 20, TOMORROW), "RATE_EXISTS")
 
 
+@_race("rates", "end of a rate, the same rate")
+async def _(scene: Scene) -> Race:
+    call = _rate("referral", 1000 + await _rates(scene))
+    ended = await scene.value(call, "rate_id")
+    return Race(_call("end_rate($1)", ended), call, {"value": call.arguments[1], "valid_to": None})
+
+
 @_race("rates", "rate, another at the same moment")
 async def _(scene: Scene) -> Race:
     at = TOMORROW + timedelta(days=await _rates(scene))
     return Race(_rate("referral", 10, at), _rate("referral", 20, at), "RATE_EXISTS")
+
+
+@_race("new wallets", "asset, the same asset")
+async def _(scene: Scene) -> Race:
+    call = _call("create_asset($1, 2, 'for a test')", f"A{scene.payer.id.hex[-12:].upper()}")
+    return Race(call, call, "ASSET_EXISTS")
+
+
+@_race("new wallets", "wallet, the same wallet")
+async def _(scene: Scene) -> Race:
+    asset = f"A{scene.payer.id.hex[-12:].upper()}"
+    await scene.db.fetch("SELECT api.create_asset($1, 2, 'for a test')", asset)
+    call = _call("open_wallet($1, $2)", scene.payer.id, asset)
+    return Race(call, call, {"balance": 0, "asset": asset})
+
+
+@_race("new wallets", "system wallet, more shards of it")
+async def _(scene: Scene) -> Race:
+    asset = f"A{scene.payer.id.hex[-12:].upper()}"
+    await scene.db.fetch("SELECT api.create_asset($1, 2, 'for a test')", asset)
+    first, second = (_call("open_system_wallet('escrow', $1, 0, $2)", asset, shards) for shards in (1, 2))
+    return Race(first, second, {"shard": 0, "asset": asset})
 
 
 TWINS: dict[str, Callable[[Scene], Awaitable[Call]]] = {}
@@ -421,6 +456,16 @@ async def _post_journal(scene: Scene) -> Call:
 @_twin
 async def _credit_with_referral(scene: Scene) -> Call:
     return scene.reward(60, scene.key)
+
+
+@_twin
+async def _grant_tokens(scene: Scene) -> Call:
+    return _call("grant_tokens($1, 60, 'for a test', $2)", scene.payer.id, scene.key)
+
+
+@_twin
+async def _send_tip(scene: Scene) -> Call:
+    return _call("send_tip($1, $2, 60, $3)", scene.payer.id, scene.payee.id, scene.key)
 
 
 @_twin
