@@ -40,6 +40,24 @@ SELECT is_empty(
     'nobody is a member of a service''s login'
 );
 
+-- The people's logins, as the tests have them: a DBA, a reader, and who migrates.
+SELECT set_eq(
+    $$SELECT m.member::regrole::text, m.roleid::regrole::text, m.admin_option FROM pg_auth_members AS m
+    WHERE m.member::regrole::text ~ '^tessera_test_'$$,
+    $$VALUES
+    ('tessera_test_dba', 'tessera_dba', false),
+    ('tessera_test_readonly', 'tessera_readonly', false),
+    ('tessera_test_migrator', 'tessera_owner', false),
+    ('tessera_test_migrator', 'tessera_ledger', false)$$,
+    'a person is a member of their group; who migrates, of the owners'
+);
+SELECT is_empty(
+    $$SELECT r.rolname FROM pg_roles AS r
+    WHERE r.rolname ~ '^tessera_test_'
+    AND (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)$$,
+    'nor has anybody of them powers over the server'
+);
+
 -- Ownership
 SELECT schema_owner_is(s.name::name, 'tessera_owner') FROM unnest(ARRAY['core', 'api']) AS s (name);
 SELECT is_empty(

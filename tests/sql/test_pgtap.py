@@ -106,6 +106,8 @@ DEVIATIONS = {
     "ALTER ROLE tessera_owner LOGIN": "roles",
     "GRANT tessera_ledger TO tessera_app": "roles",
     "GRANT tessera_app TO tessera_test_dba": "roles",
+    "GRANT tessera_ledger TO tessera_test_dba": "roles",
+    "ALTER ROLE tessera_test_migrator CREATEROLE": "roles",
     "CREATE TABLE public.mine (n integer); ALTER TABLE public.mine OWNER TO tessera_app": "roles",
     "ALTER DEFAULT PRIVILEGES FOR ROLE tessera_owner IN SCHEMA core GRANT INSERT ON TABLES TO tessera_app": "defaults",
     "ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger GRANT EXECUTE ON FUNCTIONS TO PUBLIC": "defaults",
