@@ -24,8 +24,8 @@ from tests.support.money import Person, person, raised
 from tests.support.postgres import Connection, violations
 
 LEVELS = ["read_committed", "repeatable_read", "serializable"]
-PAIRS = 5
-ROUNDS = {1: 5, 3: 3}
+PAIRS = 4
+ROUNDS = {1: 4, 3: 2}
 """By the number of calls in a transaction."""
 RECENT = 10
 """So many of the newest holds and adjustments are worked on, so that sessions meet."""
