@@ -1959,6 +1959,7 @@ DECLARE
 BEGIN
     PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
+    UPDATE core.rates AS r SET valid_to = r.valid_to WHERE r.name = p_name;
     v_now := clock_timestamp();
     v_from := coalesce(p_valid_from, v_now);
     SELECT n.* INTO v_known FROM core.rate_names AS n WHERE n.name = p_name;
@@ -2020,7 +2021,9 @@ BEGIN
         );
     INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
     VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
-    RETURNING id INTO v_rate_id;
+    -- its first rows: there was none to lock
+    ON CONFLICT ON CONSTRAINT rates_key DO NOTHING
+    RETURNING id INTO STRICT v_rate_id;
     RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_rate_id;
 END;
 $_$;
@@ -4122,8 +4125,8 @@ BEGIN
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
     FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
 
-    -- How much each payer may still pay, where a velocity limit is in force.
-    v_rules := core._velocity_rules();
+    -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
+    v_rules := core._velocity_rules(v_now);
     IF v_rules.rules IS NOT NULL THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;
@@ -4455,11 +4458,22 @@ ALTER FUNCTION core._shut_partition(p_partition text) OWNER TO tessera_owner;
 COMMENT ON FUNCTION core._shut_partition(p_partition text) IS 'Takes away every way to write to a partition but through its table.';
 
 CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     AS $$
+BEGIN
+    IF p_key IS NULL THEN
+        RETURN;
+    END IF;
     INSERT INTO core.idempotency_keys (actor_id, key, created_at, request_hash, result)
-    SELECT coalesce(p_actor, core._database_actor()), p_key, clock_timestamp(), p_hash, p_result
-    WHERE p_key IS NOT NULL
+    VALUES (coalesce(p_actor, core._database_actor()), p_key, clock_timestamp(), p_hash, p_result)
+    ON CONFLICT ON CONSTRAINT idempotency_keys_pkey DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM core._raise(
+            'TS301', 'IDEMPOTENCY_KEY_REUSED', jsonb_build_object('idempotency_key', p_key),
+            'Use a new key for a new request.'
+        );
+    END IF;
+END;
 $$;
 
 ALTER FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) OWNER TO tessera_ledger;
@@ -4691,7 +4705,7 @@ ALTER FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules c
 
 COMMENT ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) IS 'What each wallet may still pay in the current window of each rule, wallet by wallet; system wallets without end.';
 
-CREATE FUNCTION core._velocity_rules() RETURNS core.velocity_rules
+CREATE FUNCTION core._velocity_rules(p_at timestamp with time zone) RETURNS core.velocity_rules
     LANGUAGE sql STABLE
     AS $$
     SELECT
@@ -4711,14 +4725,14 @@ CREATE FUNCTION core._velocity_rules() RETURNS core.velocity_rules
                 'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
                 'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
             )
-            AND r.valid_from <= statement_timestamp() AND (r.valid_to IS NULL OR r.valid_to > statement_timestamp())
+            AND r.valid_from <= p_at AND (r.valid_to IS NULL OR r.valid_to > p_at)
         ORDER BY r.name, r.scope, r.asset, r.valid_from DESC
     ) AS l
 $$;
 
-ALTER FUNCTION core._velocity_rules() OWNER TO tessera_ledger;
+ALTER FUNCTION core._velocity_rules(p_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._velocity_rules() IS 'The rates velocity_{amount,count}_{minute,hour,day} in force: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
+COMMENT ON FUNCTION core._velocity_rules(p_at timestamp with time zone) IS 'The rates velocity_{amount,count}_{minute,hour,day} in force at p_at: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
 
 CREATE FUNCTION core._wallet_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, owner_id uuid, purpose text, asset text, shard bigint, created_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -6084,7 +6098,7 @@ REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.vel
 
 REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._velocity_rules() FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._velocity_rules(p_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 

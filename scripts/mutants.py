@@ -30,6 +30,7 @@ TRANSFERS = ("tests/sql/test_transfer.py", "tests/sql/test_transfer_batch.py")
 VELOCITY = ("tests/sql/test_velocity.py",)
 SEALS = ("tests/sql/test_seals.py",)
 TIPS = ("tests/sql/test_send_tips.py",)
+STALE = ("tests/sql/test_isolation_races.py",)
 RACES = ("tests/concurrency", "tests/sql/test_transfer.py", *HOLDS)
 
 
@@ -205,6 +206,43 @@ MUTANTS = (
         "            FOR v_j IN REVERSE v_i - 1..v_start LOOP",
         "            FOR v_j IN REVERSE v_i - 1..v_i LOOP",
         TIPS,
+    ),
+    Mutant("an adjustment decided twice", "wallets/_open_adjustment.sql", " FOR UPDATE;", ";", STALE),
+    Mutant("a referrer whom nobody locks", "ambassadors/_guard_referral.sql", " FOR SHARE;", ";", STALE),
+    Mutant(
+        "a rate decided by an old snapshot",
+        "rates/set_rate.sql",
+        "    UPDATE core.rates AS r SET valid_to = r.valid_to WHERE r.name = p_name;\n",
+        "",
+        STALE,
+    ),
+    Mutant(
+        "the first of a rate decided by an old snapshot",
+        "rates/set_rate.sql",
+        "    ON CONFLICT ON CONSTRAINT rates_key DO NOTHING\n",
+        "",
+        STALE,
+    ),
+    Mutant(
+        "a key that an old snapshot does not show",
+        "wallets/_store_result.sql",
+        "\n    ON CONFLICT ON CONSTRAINT idempotency_keys_pkey DO NOTHING;",
+        ";",
+        STALE,
+    ),
+    Mutant(
+        "a limit that does not hold for those who wait",
+        "wallets/_post_transfers.sql",
+        "core._velocity_rules(v_now)",
+        "core._velocity_rules(statement_timestamp())",
+        STALE,
+    ),
+    Mutant(
+        "a capture decides before the lock",
+        "wallets/capture_hold.sql",
+        "    PERFORM core._lock_wallets(ARRAY[v_wallet_id, p_to]);\n",
+        "",
+        STALE,
     ),
 )
 

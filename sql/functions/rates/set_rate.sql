@@ -1,5 +1,7 @@
 -- set_rate: a rate's value from a moment on.
--- Locks    the rate's name (advisory, until the transaction ends), so that two settings of it come one after the other
+-- Locks    the rate's name (advisory, until the transaction ends), so that two settings of it come one after the other;
+--          then all rows of it, written as they are, so that a transaction with an older snapshot fails with 40001 instead
+--          of not seeing the newest
 -- Decides  that the rate is known, the value fits its unit, and no past is rewritten
 -- Writes   rates, audit_log 'rate.set'
 -- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS213 ASSET_NOT_FOUND, TS216 RATE_NOT_FOUND, TS319 RATE_EXISTS,
@@ -27,6 +29,7 @@ DECLARE
 BEGIN
     PERFORM core._check_admin(p_actor);
     PERFORM pg_advisory_xact_lock(hashtextextended('tessera.rate.' || p_name, 0));
+    UPDATE core.rates AS r SET valid_to = r.valid_to WHERE r.name = p_name;
     v_now := clock_timestamp();
     v_from := coalesce(p_valid_from, v_now);
     SELECT n.* INTO v_known FROM core.rate_names AS n WHERE n.name = p_name;
@@ -88,7 +91,9 @@ BEGIN
         );
     INSERT INTO core.rates (name, asset, scope, value, unit, valid_from, valid_to, note, created_by)
     VALUES (p_name, p_asset, p_scope, p_value, v_known.unit, v_from, p_valid_to, p_note, coalesce(p_actor::text, session_user))
-    RETURNING id INTO v_rate_id;
+    -- its first rows: there was none to lock
+    ON CONFLICT ON CONSTRAINT rates_key DO NOTHING
+    RETURNING id INTO STRICT v_rate_id;
     RETURN QUERY SELECT r.* FROM api.rates AS r WHERE r.rate_id = v_rate_id;
 END;
 $$;

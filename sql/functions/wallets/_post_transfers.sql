@@ -124,8 +124,8 @@ BEGIN
     SELECT k.replays, k.refusals, k.firsts INTO v_replays, v_refusals, v_firsts
     FROM core._find_twins(p_requests, v_refusals, v_db_actor) AS k;
 
-    -- How much each payer may still pay, where a velocity limit is in force.
-    v_rules := core._velocity_rules();
+    -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
+    v_rules := core._velocity_rules(v_now);
     IF v_rules.rules IS NOT NULL THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;

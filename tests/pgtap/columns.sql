@@ -1,0 +1,57 @@
+-- The only columns that can be written where their table cannot: by the functions' role, and by nobody else. What is
+-- history has none.
+BEGIN;
+SET LOCAL search_path = tap, pg_catalog;
+SELECT no_plan();
+
+CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
+('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
+('core.holds', '{captured, closed_at, released, status}'::name []),
+('core.rates', '{valid_to}'::name []),
+('core.users', '{referred_by_id}'::name []),
+('core.velocity_counters', '{since, used}'::name []),
+(
+    'core.wallets',
+    '{balance, debt, held, last_entry_at, lifetime_earned,'
+    ' lifetime_spent, minimum, status, version}'::name []
+);
+
+SELECT set_eq(
+    $$SELECT c.oid::regclass::text, a.attname::text, x.grantee::regrole::text, x.privilege_type, x.is_grantable
+    FROM pg_attribute AS a
+    INNER JOIN pg_class AS c ON c.oid = a.attrelid
+    CROSS JOIN aclexplode(a.attacl) AS x
+    WHERE c.relnamespace IN ('core'::regnamespace, 'api'::regnamespace)$$,
+    $$SELECT e.relation, c.name::text, 'tessera_ledger' AS role, 'UPDATE' AS privilege, false AS grantable
+    FROM expected AS e
+    CROSS JOIN unnest(e.columns) AS c (name)$$,
+    'no column is granted to anybody that is not listed'
+);
+
+SELECT column_privs_are(
+    'core', c.relname, a.attname, 'tessera_ledger',
+    ARRAY(
+        SELECT p.name::name
+        FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (name)
+        WHERE
+            has_table_privilege('tessera_ledger', c.oid, p.name)
+            OR p.name = 'UPDATE' AND EXISTS (
+                SELECT FROM expected AS e WHERE e.relation = c.oid::regclass::text AND a.attname = ANY (e.columns)
+            )
+    )
+)
+FROM pg_class AS c
+INNER JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'core'::regnamespace AND c.relkind IN ('r', 'p')
+ORDER BY c.relname, a.attnum;
+
+SELECT any_column_privs_are(
+    'core', t.name::name, r.name::name, CASE r.name WHEN 'tessera_dba' THEN '{SELECT}' ELSE '{}' END::name []
+)
+FROM unnest(ARRAY[
+    'transfers', 'entries', 'wallets', 'holds', 'captures', 'refunds', 'idempotency_keys', 'adjustments', 'tips'
+]) AS t (name)
+CROSS JOIN unnest(ARRAY['public', 'tessera_app', 'tessera_scheduler', 'tessera_dba', 'tessera_readonly']) AS r (name);
+
+SELECT * FROM finish();
+ROLLBACK;

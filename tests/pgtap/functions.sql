@@ -1,0 +1,155 @@
+-- Who may call each function, who owns it, and with whose rights it runs. A function without a row here fails the test.
+BEGIN;
+SET LOCAL search_path = tap, pg_catalog;
+SELECT no_plan();
+
+-- The contract: the services and people call them, and they run with the rights of tessera_ledger.
+CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
+('api.approve_adjustment(uuid,uuid)'),
+('api.audit_ledger()'),
+('api.balance_at(uuid,timestamp with time zone)'),
+('api.balance_at_seq(uuid,bigint)'),
+('api.capture_hold(uuid,uuid,bigint,boolean,text,text,uuid,jsonb)'),
+('api.close_wallet(uuid,text,uuid)'),
+('api.create_asset(text,integer,text,boolean,uuid)'),
+('api.credit_with_referral(uuid,bigint,text,text,text,uuid)'),
+('api.end_rate(uuid,timestamp with time zone,uuid)'),
+('api.expire_holds(integer)'),
+('api.freeze_wallet(uuid,text,text,uuid)'),
+('api.grant_tokens(uuid,bigint,text,text,uuid,text)'),
+('api.open_system_wallet(text,text,bigint,integer,uuid)'),
+('api.open_wallet(uuid,text)'),
+('api.place_hold(uuid,bigint,interval,text,text,text,uuid,jsonb)'),
+('api.post_journal(api.journal_leg[],text,uuid,jsonb,timestamp with time zone)'),
+('api.refund_transfer(uuid,bigint,text,text,text,uuid)'),
+('api.register_user(text,text,text,text)'),
+('api.reject_adjustment(uuid,text,uuid)'),
+('api.release_hold(uuid,text,uuid)'),
+('api.request_adjustment(uuid,uuid,bigint,text,text,uuid)'),
+('api.send_tip(uuid,uuid,bigint,text,text,uuid,uuid)'),
+('api.send_tips(api.tip_request[])'),
+('api.set_rate(text,numeric,text,text,timestamp with time zone,timestamp with time zone,text,uuid)'),
+('api.set_referrer(uuid,uuid,uuid)'),
+('api.set_wallet_minimum(uuid,bigint,text,uuid)'),
+('api.statement(uuid,timestamp with time zone,timestamp with time zone,bigint,integer,text)'),
+('api.statement_summary(uuid,timestamp with time zone,timestamp with time zone)'),
+('api.tip_stats(uuid,timestamp with time zone)'),
+('api.transfer(uuid,uuid,bigint,text,text,text,text,uuid,jsonb,timestamp with time zone)'),
+('api.transfer_batch(api.transfer_request[])'),
+('api.unfreeze_wallet(uuid,text,uuid)'),
+('api.wallet_balances(uuid)');
+
+-- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
+CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
+('core._audit_adjustments()', false),
+('core._audit_entries()', false),
+('core._audit_holds()', false),
+('core._audit_refunds()', false),
+('core._audit_tips()', false),
+('core._audit_wallets()', false),
+('core._check_actor(uuid)', false),
+('core._check_admin(uuid)', false),
+('core._check_tip(api.tip_request,text,boolean)', false),
+('core._check_transfer(text,text,jsonb,text,uuid,text,timestamp with time zone)', false),
+('core._count_velocity(uuid[],uuid[],core.velocity_rules,bigint[],timestamp with time zone)', false),
+('core._database_actor()', false),
+('core._expire_holds(uuid[])', false),
+(
+    'core._explain_refusal(core.transfer_request[],integer,integer,core.locked_wallets,integer[],'
+    'bigint[],boolean)', false
+),
+('core._fill_replays(core.transfer_result[],uuid[])', false),
+('core._find_twins(core.transfer_request[],core.refusal[],uuid)', false),
+('core._guard_ledger()', false),
+('core._guard_rates()', false),
+('core._guard_referral()', true),
+('core._hold_receipt(core.holds,core.wallets,uuid)', false),
+('core._hold_refusal(core.holds,uuid,bigint,bigint)', false),
+('core._journal_entries(core.transfer_request[],core.transfer_result[])', false),
+('core._key_reused(text)', false),
+('core._lock_wallets(uuid[])', false),
+('core._notify_rights()', false),
+('core._open_adjustment(uuid)', false),
+('core._open_wallets()', true),
+('core._place_wallets(core.transfer_request[],uuid[])', false),
+('core._post_one(core.transfer_request,core.refusal,boolean)', false),
+('core._post_transfers(core.transfer_request[],core.refusal[],boolean,boolean)', false),
+('core._raise(text,text,jsonb,text)', false),
+('core._rate(text,text,timestamp with time zone,text)', false),
+('core._request_hash(text,bytea)', false),
+('core._seq_at(uuid,timestamp with time zone)', false),
+('core._set_wallet(uuid,text,text,bigint,text,uuid)', false),
+('core._store_result(uuid,text,bytea,jsonb)', false),
+('core._stored_result(uuid,text,bytea)', false),
+('core._system_wallet(text,text,uuid)', false),
+('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
+('core._transfer_payload(uuid,uuid,uuid,bigint,text,text,text,timestamp with time zone)', false),
+('core._user_channels(uuid,uuid)', false),
+('core._velocity_refusal(bigint[],core.velocity_rules,integer,core.transfer_request,timestamp with time zone)', false),
+('core._velocity_rooms(uuid[],uuid[],core.velocity_rules,timestamp with time zone)', false),
+('core._velocity_rules(timestamp with time zone)', false);
+
+CREATE TEMP TABLE expected ON COMMIT DROP AS
+SELECT
+    s.*,
+    p.oid,
+    n.nspname AS schema,
+    p.proname AS name,
+    ARRAY(
+        SELECT t.type::regtype::name FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, ord) ORDER BY t.ord
+    ) AS arguments
+FROM (
+    SELECT c.signature, true AS definer, 'tessera_ledger' AS owner, '{app, scheduler, dba, ledger}'::text [] AS callers
+    FROM contract AS c
+    UNION ALL
+    SELECT i.signature, i.definer, 'tessera_ledger', '{ledger}' FROM internal AS i
+    UNION ALL
+    -- the default of primary keys, so whoever inserts calls it
+    SELECT 'core.uuid7()', false, 'tessera_owner', '{app, scheduler, dba, ledger, owner}'
+) AS s
+LEFT JOIN pg_proc AS p ON p.oid = to_regprocedure(s.signature)
+LEFT JOIN pg_namespace AS n ON n.oid = p.pronamespace;
+
+SELECT set_eq(
+    $$SELECT p.oid::regprocedure::text FROM pg_proc AS p
+    WHERE p.pronamespace IN ('core'::regnamespace, 'api'::regnamespace)$$,
+    'SELECT e.signature FROM expected AS e',
+    'every function is listed'
+);
+
+SELECT function_owner_is(e.schema, e.name, e.arguments, e.owner::name) FROM expected AS e ORDER BY e.signature;
+
+SELECT CASE
+    WHEN e.definer THEN is_definer(e.schema, e.name, e.arguments)
+    ELSE isnt_definer(e.schema, e.name, e.arguments)
+END
+FROM expected AS e
+ORDER BY e.signature;
+
+SELECT function_privs_are(
+    e.schema, e.name, e.arguments, coalesce('tessera_' || r.name, 'public')::name,
+    CASE WHEN r.name = ANY (e.callers) THEN '{EXECUTE}' ELSE '{}' END::name []
+)
+FROM expected AS e
+CROSS JOIN unnest(ARRAY['app', 'scheduler', 'dba', 'readonly', 'ledger', 'owner', NULL]) AS r (name)
+ORDER BY e.signature, r.name;
+
+-- Nobody puts a table or function of their own before ours.
+SELECT ok(
+    coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false), e.signature || ' pins its search_path'
+)
+FROM expected AS e
+INNER JOIN pg_proc AS p ON p.oid = e.oid
+WHERE e.definer OR p.prorettype = 'trigger'::regtype
+ORDER BY e.signature;
+
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure, s.setting FROM pg_proc AS p
+    CROSS JOIN unnest(p.proconfig) AS s (setting)
+    WHERE p.pronamespace IN ('core'::regnamespace, 'api'::regnamespace)
+    AND s.setting !~ '^(search_path=pg_catalog, pg_temp|plan_cache_mode=force_generic_plan|enable_[a-z]+=off)$'$$,
+    'no function sets anything else but what the planner may do'
+);
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,83 @@
+-- What each role may do with each table and view; one without a row here fails the test. Letters as in psql's \dp:
+-- r SELECT, a INSERT, w UPDATE, d DELETE, D TRUNCATE, x REFERENCES, t TRIGGER.
+BEGIN;
+SET LOCAL search_path = tap, pg_catalog;
+SELECT no_plan();
+
+CREATE TEMP TABLE expected (
+    relation, public, tessera_app, tessera_scheduler, tessera_dba, tessera_readonly, tessera_ledger, tessera_owner
+) ON COMMIT DROP AS VALUES
+('api.adjustments', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('api.audit_log', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.entries', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.holds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.rate_names', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.rates', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('api.refunds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.tips', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.transfers', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.wallets', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('core.adjustments', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.api_keys', '', 'rawd', '', 'r', '', '', 'rawdDxt'),
+('core.assets', '', 'r', 'r', 'r', '', 'ra', 'rawdDxt'),
+('core.audit_log', '', 'ra', 'ra', 'r', '', 'ra', 'raxt'),
+('core.captures', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.creator_settings', '', 'rawd', 'r', 'r', '', 'r', 'rawdDxt'),
+('core.entries', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.holds', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.idempotency_keys', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.login_attempts', '', 'rawd', 'rd', 'r', '', '', 'rawdDxt'),
+('core.outbox', '', '', '', 'r', '', 'ra', 'rawdDxt'),
+('core.rate_names', '', 'r', 'r', 'r', '', 'r', 'rawdDxt'),
+('core.rates', '', 'r', 'r', 'r', '', 'ra', 'raxt'),
+('core.refresh_tokens', '', 'rawd', 'rd', 'r', '', '', 'rawdDxt'),
+('core.refunds', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.schema_functions', '', 'r', 'r', 'r', '', '', 'rawdDxt'),
+('core.schema_migrations', '', 'r', 'r', 'r', '', '', 'rawdDxt'),
+('core.sessions', '', 'rawd', 'rd', 'r', '', '', 'rawdDxt'),
+('core.tips', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.transfers', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.users', '', 'raw', 'r', 'r', '', 'ra', 'rawdDxt'),
+('core.velocity_counters', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.wallets', '', '', '', 'r', '', 'ra', 'raxt');
+
+SELECT set_eq(
+    $$SELECT c.oid::regclass::text FROM pg_class AS c
+    WHERE c.relnamespace IN ('core'::regnamespace, 'api'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')$$,
+    'SELECT e.relation FROM expected AS e',
+    'every table and view is listed'
+);
+
+SELECT table_privs_are(
+    split_part(e.relation, '.', 1)::name, split_part(e.relation, '.', 2)::name, p.role::name,
+    ARRAY(
+        SELECT n.name::name
+        FROM (VALUES
+            ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE'), ('d', 'DELETE'), ('D', 'TRUNCATE'), ('x', 'REFERENCES'),
+            ('t', 'TRIGGER')
+        ) AS n (letter, name)
+        WHERE strpos(p.letters, n.letter) > 0
+    )
+)
+FROM expected AS e
+CROSS JOIN jsonb_each_text(to_jsonb(e) - 'relation') AS p (role, letters)
+ORDER BY e.relation, p.role;
+
+SELECT relation_owner_is(
+    split_part(e.relation, '.', 1)::name, split_part(e.relation, '.', 2)::name, 'tessera_owner',
+    e.relation || ' is owned by tessera_owner'
+)
+FROM expected AS e
+ORDER BY e.relation;
+
+-- Its only user is the identity of core.outbox, which needs no grant.
+SELECT sequences_are('core', '{outbox_id_seq}'::name []);
+SELECT sequences_are('api', '{}'::name []);
+SELECT sequence_privs_are('core', 'outbox_id_seq', r.name::name, '{}')
+FROM unnest(ARRAY[
+    'public', 'tessera_app', 'tessera_scheduler', 'tessera_dba', 'tessera_readonly', 'tessera_ledger'
+]) AS r (name);
+SELECT sequence_owner_is('core', 'outbox_id_seq', 'tessera_owner', 'core.outbox_id_seq is owned by tessera_owner');
+
+SELECT * FROM finish();
+ROLLBACK;
