@@ -1,0 +1,341 @@
+"""docs/runbook.md: every block of it, run as it stands there, on servers that are thrown away."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.core.embedded import EmbeddedPostgres
+from app.settings import load_settings
+from tests.support.runbook import NAMES, RUNBOOK, Operator, Service, read_blocks
+
+PASSWORD = "correct horse battery"
+WAIT_SECONDS = 30
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    made = Operator()
+    yield made
+    made.close()
+
+
+class Client:
+    """A user of the API."""
+
+    def __init__(self, service: Service, name: str, token: str | None = None) -> None:
+        self.name = name
+        self.http = httpx.Client(base_url=f"{service.url}/api/v1", trust_env=False)
+        self.user = ""
+        self.token = token or self._register()
+
+    def _register(self) -> str:
+        body = {"email": f"{self.name}@example.com", "username": self.name, "password": PASSWORD}
+        answer = self.http.post("/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+        self.user = answer.json()["user"]["id"]
+        token: str = answer.json()["access_token"]
+        return token
+
+    def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"} | ({"Idempotency-Key": key} if key else {})
+        return self.http.request(method, path, json=body, headers=headers)
+
+    def tip(self, creator: str, amount: int, key: str) -> dict[str, Any]:
+        answer = self.call("POST", "/tips/send", {"creator_id": creator, "amount": amount}, key)
+        assert answer.status_code in (200, 201), answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def folder_of(operator: Operator, pattern: str) -> str:
+    """The one folder that a block has made in BACKUPS."""
+    (found,) = (path for path in Path(operator.env["BACKUPS"]).glob(pattern) if path.is_dir())
+    return str(found)
+
+
+def archive_on(operator: Operator) -> Service:
+    """Turn on archiving on a running service, and see that it works. The service, started anew."""
+    operator.follow("Turn on WAL archiving")
+    operator.follow("Stop the service")
+    service = operator.start()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while "archived_count     | 0" in (said := operator.follow("Check the archive")):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    assert "failed_count       | 0" in said
+    return service
+
+
+def test_each_block_is_followed_by_a_test() -> None:
+    source = Path(__file__).read_text()
+    headings = set(read_blocks(RUNBOOK.read_text())) - {NAMES}
+    assert sorted(heading for heading in headings if f'"{heading}"' not in source) == []
+    assert len(headings) > 20
+
+
+def test_no_block_is_in_another_shell() -> None:
+    text = RUNBOOK.read_text()
+    assert text.count("```") == 2 * len(read_blocks(text))
+
+
+def test_backup_and_restore_to_a_moment(operator: Operator) -> None:
+    operator.start()
+    service = archive_on(operator)
+    fan, ada = Client(service, "fan"), Client(service, "ada")
+    operator.shell("./run grant fan@example.com 1000 --key seed")
+    operator.follow("Base backup")
+    operator.follow("Dump")
+    base = folder_of(operator, "base-*")
+    assert (Path(operator.env["BACKUPS"]) / "roles.sql").stat().st_size > 0
+
+    early = fan.tip(ada.user, 100, "early")
+    operator.follow("Name the moment")
+    at = operator.sql("SELECT clock_timestamp()")
+    late = fan.tip(ada.user, 300, "late")
+    program = fan.call("POST", "/api-keys", {"name": "late", "scopes": ["wallets:read"]}).json()
+    newcomer = Client(service, "newcomer")
+    assert operator.sql("SELECT count(*) FROM core.idempotency_keys") == "3"
+
+    operator.follow("Save what the archive has not got")
+    wait_for_archive(operator)
+    restored = str(operator.folder / "restored")
+    moment = {"RESTORED": restored, "BASE": base, "AT": at, "TARGET": f"recovery_target_time = '{at}'"}
+    said = operator.follow("Restore the base backup", **moment)
+    assert "The books balance" in said
+    assert operator.follow("Compare with the old data", **moment) == ""
+    then = {row["wallet_id"]: row["balance"] for row in rows(Path(operator.env["BACKUPS"]) / "balances-restored.csv")}
+    assert sorted(then.values(), key=int)[-2:] == ["100", "900"]
+
+    operator.follow("List what is lost", **moment)
+    lost = rows(Path(operator.env["BACKUPS"]) / "lost-transfers.csv")
+    assert [(row["transfer_id"], row["key"], row["key_owner"]) for row in lost] == [
+        (late["tip_id"], "late", fan.user)
+    ]
+    events = rows(Path(operator.env["BACKUPS"]) / "lost-events.csv")
+    assert [row["type"] for row in events] == ["tip.sent"]
+
+    assert operator.follow("End every session", **moment).splitlines()[-1] == "UPDATE 2"
+    operator.follow("Stop the service")
+    operator.follow("Take over", **moment)
+    service = operator.start(TESSERA_DATA=restored)
+    assert operator.sql("SHOW archive_mode", TESSERA_DATA=restored) == "off"
+    assert operator.sql("SELECT pg_is_in_recovery()", TESSERA_DATA=restored) == "f"
+
+    # who was there signs in anew, who came later is unknown
+    for client in (fan, newcomer):
+        client.http.base_url = httpx.URL(f"{service.url}/api/v1")
+        assert client.call("GET", "/wallets/me").status_code == 401
+    login = {"email": "fan@example.com", "password": PASSWORD}
+    fan.token = fan.http.post("/auth/login", json=login).json()["access_token"]
+    program_call = fan.http.get("/wallets/me", headers={"X-API-Key": program["key"]})
+    assert program_call.status_code == 401
+    # keys of before are replayed, those of after are new
+    assert fan.tip(ada.user, 100, "early")["tip_id"] == early["tip_id"]
+    again = fan.tip(ada.user, 300, "late")
+    assert (again["tip_id"] == late["tip_id"], again["new_balance"]) == (False, 600)
+    assert "The books balance" in operator.shell("./run audit", TESSERA_DATA=restored)
+
+
+def wait_for_archive(operator: Operator) -> None:
+    """Until the segment that was ended is in the archive."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    statement = "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
+    while operator.sql(statement, "migrate") != "t":
+        assert time.monotonic() < deadline, operator.sql("SELECT * FROM pg_stat_archiver", "migrate")
+        time.sleep(0.2)
+
+
+def test_restore_to_a_name_and_prune(operator: Operator) -> None:
+    operator.start()
+    archive_on(operator)
+    operator.shell(register("fan"))
+    operator.follow("Base backup")
+    base = folder_of(operator, "base-*")
+    operator.shell("./run grant fan@example.com 1000")
+    operator.follow("Name the moment")
+    operator.shell("./run grant fan@example.com 5")
+    operator.follow("Save what the archive has not got")
+    wait_for_archive(operator)
+    operator.follow("Stop the service")
+
+    restored = str(operator.folder / "restored")
+    operator.follow(
+        "Restore the base backup", RESTORED=restored, BASE=base, TARGET="recovery_target_name = 'before-import'"
+    )
+    statement = "SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL"
+    assert operator.sql(statement, TESSERA_DATA=restored) == "1000"
+    assert operator.sql(statement) == "1005"
+
+    segments = sorted(os.listdir(operator.env["ARCHIVE"]))
+    operator.follow("Prune the archive", BASE=base)
+    kept = sorted(os.listdir(operator.env["ARCHIVE"]))
+    assert 0 < len(kept) < len(segments)
+    again = operator.folder / "again"
+    operator.follow(
+        "Restore the base backup", RESTORED=str(again), BASE=base, TARGET="recovery_target_name = 'before-import'"
+    )
+    assert operator.sql(statement, TESSERA_DATA=str(again)) == "1000"
+    # a moment that the archive does not reach is told
+    too_late = "recovery_target_time = '2999-01-01 00:00:00+00'"
+    script = operator.blocks[NAMES] + operator.blocks["Restore the base backup"]
+    said = operator.shell(script, code=1, RESTORED=str(operator.folder / "never"), BASE=base, TARGET=too_late)
+    assert "recovery ended before configured recovery target was reached" in said
+
+
+def register(name: str) -> str:
+    """A command that makes a user."""
+    return f"./run psql --as app -c \"SELECT api.register_user('{name}@example.com', '{name}', NULL, 'no hash')\""
+
+
+def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
+    settings = load_settings(dotenv=None)
+    own = EmbeddedPostgres(
+        operator.folder / "own", superuser_password="of-the-new-server", pg_bin=settings.pg_bin, account=settings.pg_user
+    )
+    own.start()
+    try:
+        there = {"NEW_ADMIN_URL": own.superuser_url(), "NEW_URL": own.superuser_url("tessera")}
+        operator.shell(f"./run migrate\n{register('fan')}\n./run grant fan@example.com 1000")
+        Path(operator.env["BACKUPS"]).mkdir()
+        operator.follow("Make the roles", **there)
+        service = operator.start("--no-scheduler")
+        operator.follow("Copy to a server of your own", **there)
+        said = operator.follow("Check the copy", **there)
+        assert "The books balance" in said
+        service.end()
+
+        service = operator.start(DATABASE_URL=there["NEW_URL"])
+        operator.shell("./run grant fan@example.com 7", DATABASE_URL=there["NEW_URL"])
+        limits = "SELECT count(*) FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase"
+        assert operator.sql(limits, DATABASE_URL=there["NEW_URL"]) == operator.sql(limits) == "2"
+        operator.shell(
+            './run psql -- -X --csv -o "$BACKUPS/balances-before.csv" -c "SELECT * FROM api.wallets ORDER BY wallet_id"',
+            DATABASE_URL=there["NEW_URL"],
+        )
+        service.end()
+        back = str(operator.folder / "back")
+        said = operator.follow("Back to an embedded server", NEW_DATA=back, **there)
+        assert "The books balance" in said
+    finally:
+        own.stop()
+    service = operator.start(TESSERA_DATA=back)
+    assert Client(service, "late").call("GET", "/wallets/me").status_code == 200
+    operator.shell("./run grant fan@example.com 1", TESSERA_DATA=back)
+    statement = "SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL"
+    assert operator.sql(statement, TESSERA_DATA=back) == "1008"
+    assert operator.sql(limits, TESSERA_DATA=back) == "2"
+
+
+def test_a_violation_is_frozen_kept_understood_and_repaired(operator: Operator) -> None:
+    operator.start()
+    operator.shell(f"{register('fan')}\n./run grant fan@example.com 100")
+    wallet = operator.sql("SELECT wallet_id FROM api.wallets WHERE owner_id IS NOT NULL")
+    issuance = operator.sql("SELECT wallet_id FROM api.wallets WHERE purpose = 'issuance' LIMIT 1")
+    assert operator.follow("Look").startswith("The books balance")
+    # a superuser's slip: more must stay in the wallet than there is
+    operator.sql(f"UPDATE core.wallets SET minimum = 150 WHERE id = '{wallet}'", "migrate")
+    names = {"WALLET": wallet, "FROM": issuance, "TO": wallet, "AMOUNT": "50"}
+
+    assert "spendable_not_negative" in operator.follow("Look")
+    assert "frozen" in operator.follow("Stop the bleeding", **names)
+    operator.follow("Keep the evidence", **names)
+    evidence = Path(folder_of(operator, "incident-*"))
+    assert [row["rule"] for row in rows(evidence / "violations.csv")] == ["spendable_not_negative"]
+    assert (evidence / "postgres" / "backup_manifest").is_file()
+    told = operator.follow("Find out", **names)
+    assert "wallet.frozen" in told
+    assert "checksum_failures" in told
+
+    operator.follow("Stop the service")
+    operator.start("--no-scheduler")
+    for person in ("ada", "ben"):
+        operator.sql(f"CREATE ROLE {person} LOGIN PASSWORD 'of-{person}' IN ROLE tessera_dba", "migrate")
+        url = f"postgresql://{person}:of-{person}@/tessera?host={operator.data}/run"
+        names[f"{person.upper()}_URL"] = url
+    alone = operator.shell(
+        operator.blocks[NAMES] + operator.blocks["Repair by an adjustment"],
+        code=1,
+        **(names | {"BEN_URL": names["ADA_URL"]}),
+    )
+    assert "SAME_PERSON" in alone
+    said = operator.follow("Repair by an adjustment", **names)
+    assert "approved" in said
+    assert "The books balance" in said
+    assert operator.sql("SELECT requested_db_user || decided_db_user FROM api.adjustments") == "adaben"
+
+
+def test_what_an_adjustment_does_not_mend(operator: Operator) -> None:
+    operator.shell(f"./run migrate\n{register('fan')}\n./run grant fan@example.com 100")
+    wallet = operator.sql("SELECT wallet_id FROM api.wallets WHERE owner_id IS NOT NULL")
+    issuance = operator.sql("SELECT wallet_id FROM api.wallets WHERE purpose = 'issuance' LIMIT 1")
+    statement = f"UPDATE core.wallets SET balance = balance + 7 WHERE id = '{wallet}'"
+    operator.sql(f"SET session_replication_role = replica; {statement}", "migrate")
+    before = operator.shell("./run audit", code=1)
+    assert "balance_is_last_entry" in before
+    asked = operator.sql(f"SELECT adjustment_id FROM api.request_adjustment('{wallet}', '{issuance}', 7, 'a test')")
+    operator.sql(f"SELECT api.approve_adjustment('{asked}')", "migrate")
+    assert "running_balance" in operator.shell("./run audit", code=1)
+
+
+def test_token_secret_rotates_and_old_tokens_stay_good(operator: Operator) -> None:
+    old = "an-old-one-Zk3vB8qL0xW5rT7yU2iO9pA4sD6fG1hJ"
+    service = operator.start(TESSERA_TOKEN_SECRET=old)
+    fan = Client(service, "fan")
+    operator.follow("Stop the service")
+    said = operator.follow("Rotate the token secret", TESSERA_TOKEN_SECRET=old)
+    settings = dict(line.split("=", 1) for line in said.splitlines())
+    assert settings["TESSERA_TOKEN_OLD_SECRETS"] == f"k1={old}"
+    service = operator.start(TESSERA_ENV="production", **settings)
+    assert Client(service, "fan", fan.token).call("GET", "/wallets/me").status_code == 200
+    operator.follow("Stop the service")
+    settings.pop("TESSERA_TOKEN_OLD_SECRETS")
+    service = operator.start(**settings)
+    assert Client(service, "fan", fan.token).call("GET", "/wallets/me").status_code == 401
+
+
+def test_passwords_rotate(operator: Operator) -> None:
+    operator.start()
+    operator.shell(f"{register('fan')}\n./run grant fan@example.com 100")
+    old = json.loads((operator.data / "secrets.json").read_text())
+    operator.follow("Stop the service")
+    operator.follow("Rotate the embedded server's passwords")
+    new = json.loads((operator.data / "secrets.json").read_text())
+    assert [name for name in old if old[name] == new[name]] == []
+    service = operator.start()
+    assert Client(service, "ada").call("GET", "/wallets/me").status_code == 200
+    url = operator.shell("./run psql --as app --print-url").strip()
+    refused = url.replace(new["app_password"], old["app_password"])
+    said = operator.shell("./run psql --as app -c 'SELECT 1'", code=2, DATABASE_URL=refused)
+    assert "password authentication failed" in said
+
+
+def test_after_a_crash(operator: Operator) -> None:
+    service = operator.start()
+    operator.shell(f"{register('fan')}\n./run grant fan@example.com 100")
+    postmaster = int((operator.data / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    service.end(signal.SIGKILL)
+    operator.start()
+    said = operator.follow("After a crash")
+    assert "The books balance" in said
+    assert "database system was not properly shut down" in said
+    assert "0 failures" in said
+    assert operator.sql("SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL") == "100"
+    Path(operator.env["BACKUPS"]).mkdir()
+    Path(operator.env["ARCHIVE"]).mkdir()
+    assert "pg_stat_archiver" not in operator.follow("What fills the disk")
