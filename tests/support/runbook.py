@@ -126,11 +126,11 @@ class Operator:
     def sql(self, statement: str, access: str = "dba", **variables: str) -> str:
         """The result of a statement, by `./run psql`."""
         return self.shell(
-            './run psql --as "$ACCESS" -- -XAtq -v ON_ERROR_STOP=1 -c "$STATEMENT" 2>/dev/null',
+            './run psql --as "$ACCESS" -- -XAtq -v ON_ERROR_STOP=1 -c "$STATEMENT"',
             STATEMENT=statement,
             ACCESS=access,
             **variables,
-        ).strip()
+        ).strip().removeprefix("Starting the embedded PostgreSQL for this command").strip()
 
     def start(self, *options: str, **variables: str) -> Service:
         """Start the service and wait until it is ready."""
