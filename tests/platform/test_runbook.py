@@ -124,9 +124,7 @@ def test_backup_and_restore_to_a_moment(operator: Operator) -> None:
 
     operator.follow("List what is lost", **moment)
     lost = rows(Path(operator.env["BACKUPS"]) / "lost-transfers.csv")
-    assert [(row["transfer_id"], row["key"], row["key_owner"]) for row in lost] == [
-        (late["tip_id"], "late", fan.user)
-    ]
+    assert [(row["transfer_id"], row["key"], row["key_owner"]) for row in lost] == [(late["tip_id"], "late", fan.user)]
     events = rows(Path(operator.env["BACKUPS"]) / "lost-events.csv")
     assert [row["type"] for row in events] == ["tip.sent"]
 
@@ -184,8 +182,8 @@ def test_restore_to_a_name_and_prune(operator: Operator) -> None:
     assert operator.sql(statement, TESSERA_DATA=str(again)) == "1000"
     # a moment that the archive does not reach is told
     too_late = "recovery_target_time = '2999-01-01 00:00:00+00'"
-    script = operator.blocks[NAMES] + operator.blocks["Restore the base backup"]
-    said = operator.shell(script, code=1, RESTORED=str(operator.folder / "never"), BASE=base, TARGET=too_late)
+    script = operator.script("Restore the base backup")
+    said = operator.failing(script, RESTORED=str(operator.folder / "never"), BASE=base, TARGET=too_late)
     assert "recovery ended before configured recovery target was reached" in said
 
 
@@ -196,9 +194,8 @@ def register(name: str) -> str:
 
 def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
     settings = load_settings(dotenv=None)
-    own = EmbeddedPostgres(
-        operator.folder / "own", superuser_password="of-the-new-server", pg_bin=settings.pg_bin, account=settings.pg_user
-    )
+    folder = operator.folder / "own"
+    own = EmbeddedPostgres(folder, superuser_password="new", pg_bin=settings.pg_bin, account=settings.pg_user)
     own.start()
     try:
         there = {"NEW_ADMIN_URL": own.superuser_url(), "NEW_URL": own.superuser_url("tessera")}
@@ -215,10 +212,8 @@ def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
         operator.shell("./run grant fan@example.com 7", DATABASE_URL=there["NEW_URL"])
         limits = "SELECT count(*) FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase"
         assert operator.sql(limits, DATABASE_URL=there["NEW_URL"]) == operator.sql(limits) == "2"
-        operator.shell(
-            './run psql -- -X --csv -o "$BACKUPS/balances-before.csv" -c "SELECT * FROM api.wallets ORDER BY wallet_id"',
-            DATABASE_URL=there["NEW_URL"],
-        )
+        now = '-o "$BACKUPS/balances-before.csv" -c "SELECT * FROM api.wallets ORDER BY wallet_id"'
+        operator.shell(f"./run psql -- -X --csv {now}", DATABASE_URL=there["NEW_URL"])
         service.end()
         back = str(operator.folder / "back")
         said = operator.follow("Back to an embedded server", NEW_DATA=back, **there)
@@ -251,10 +246,10 @@ def test_a_violation_is_frozen_kept_understood_and_repaired(operator: Operator) 
     assert "asset_sums_to_zero" in said
     assert "running_balance" in said
     assert "frozen" in operator.follow("Stop the bleeding", WALLET=wallet)
-    assert "WALLET_FROZEN" in operator.shell("./run grant fan@example.com 1", code=1)
+    assert "WALLET_FROZEN" in operator.failing("./run grant fan@example.com 1")
     operator.follow("Keep the evidence", WALLET=wallet)
     evidence = Path(folder_of(operator, "incident-*"))
-    assert {row["rule"] for row in rows(evidence / "violations.csv")} == {"asset_sums_to_zero", "running_balance"}
+    assert {row["rule"] for row in rows(evidence / "violations.csv")} >= {"asset_sums_to_zero", "running_balance"}
     assert (evidence / "postgres" / "backup_manifest").is_file()
     told = operator.follow("Find out", WALLET=wallet)
     assert "wallet.frozen" in told
@@ -273,8 +268,8 @@ def test_a_violation_is_frozen_kept_understood_and_repaired(operator: Operator) 
         make = f"CREATE ROLE {person} LOGIN PASSWORD 'of-{person}' IN ROLE tessera_dba"
         operator.sql(make, "migrate", TESSERA_DATA=restored)
         names[f"{person.upper()}_URL"] = f"postgresql://{person}:of-{person}@/tessera?host={restored}/run"
-    script = operator.blocks[NAMES] + operator.blocks["Repair by an adjustment"]
-    assert "SAME_PERSON" in operator.shell(script, code=1, **(names | {"BEN_URL": names["ADA_URL"]}))
+    script = operator.script("Repair by an adjustment")
+    assert "SAME_PERSON" in operator.failing(script, **(names | {"BEN_URL": names["ADA_URL"]}))
     said = operator.follow("Repair by an adjustment", **names)
     assert "approved" in said
     assert "The books balance" in said
@@ -290,11 +285,11 @@ def test_what_an_adjustment_does_not_mend(operator: Operator) -> None:
     issuance = operator.sql("SELECT wallet_id FROM api.wallets WHERE purpose = 'issuance' LIMIT 1")
     statement = f"UPDATE core.wallets SET balance = balance + 7 WHERE id = '{wallet}'"
     operator.sql(f"SET session_replication_role = replica; {statement}", "migrate")
-    before = operator.shell("./run audit", code=1)
+    before = operator.failing("./run audit")
     assert "balance_is_last_entry" in before
     asked = operator.sql(f"SELECT adjustment_id FROM api.request_adjustment('{wallet}', '{issuance}', 7, 'a test')")
     operator.sql(f"SELECT api.approve_adjustment('{asked}')", "migrate")
-    assert "running_balance" in operator.shell("./run audit", code=1)
+    assert "running_balance" in operator.failing("./run audit")
 
 
 def test_token_secret_rotates_and_old_tokens_stay_good(operator: Operator) -> None:
@@ -325,7 +320,7 @@ def test_passwords_rotate(operator: Operator) -> None:
     assert Client(service, "ada").call("GET", "/dashboard/wallet").status_code == 200
     url = operator.shell("./run psql --as app --print-url").strip()
     refused = url.replace(new["app_password"], old["app_password"])
-    said = operator.shell("./run psql --as app -c 'SELECT 1'", code=2, DATABASE_URL=refused)
+    said = operator.failing("./run psql --as app -c 'SELECT 1'", DATABASE_URL=refused)
     assert "password authentication failed" in said
 
 

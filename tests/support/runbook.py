@@ -103,12 +103,27 @@ class Operator:
         }
         self._services: list[Service] = []
 
-    def follow(self, heading: str, *, code: int = 0, **variables: str) -> str:
+    def follow(self, heading: str, **variables: str) -> str:
         """Run the block below a heading, in a shell of its own, with `variables` set. What it said (both streams)."""
-        return self.shell(self.blocks[NAMES] + self.blocks[heading], code=code, **variables)
+        return self.shell(self.script(heading), **variables)
 
-    def shell(self, script: str, *, code: int = 0, **variables: str) -> str:
-        """Run a script as the runbook's blocks are run."""
+    def script(self, heading: str) -> str:
+        """The block below a heading, after the one that all begin with."""
+        return self.blocks[NAMES] + self.blocks[heading]
+
+    def shell(self, script: str, **variables: str) -> str:
+        """Run a script as the runbook's blocks are run. What it said."""
+        code, said = self._run(script, variables)
+        assert code == 0, f"exit code {code} of\n{script}\n{said}"
+        return said
+
+    def failing(self, script: str, **variables: str) -> str:
+        """Run a script that must not succeed. What it said."""
+        code, said = self._run(script, variables)
+        assert code != 0, f"succeeded:\n{script}\n{said}"
+        return said
+
+    def _run(self, script: str, variables: dict[str, str]) -> tuple[int, str]:
         ran = subprocess.run(
             ["sh", "-c", script],
             cwd=PROJECT_ROOT,
@@ -120,17 +135,13 @@ class Operator:
             timeout=SECONDS,
             check=False,
         )
-        assert ran.returncode == code, f"exit code {ran.returncode} of\n{script}\n{ran.stdout}"
-        return ran.stdout
+        return ran.returncode, ran.stdout
 
     def sql(self, statement: str, access: str = "dba", **variables: str) -> str:
         """The result of a statement, by `./run psql`."""
-        return self.shell(
-            './run psql --as "$ACCESS" -- -XAtq -v ON_ERROR_STOP=1 -c "$STATEMENT"',
-            STATEMENT=statement,
-            ACCESS=access,
-            **variables,
-        ).strip().removeprefix("Starting the embedded PostgreSQL for this command").strip()
+        script = './run psql --as "$ACCESS" -- -XAtq -v ON_ERROR_STOP=1 -c "$STATEMENT"'
+        said = self.shell(script, **{"STATEMENT": statement, "ACCESS": access, **variables})
+        return said.strip().removeprefix("Starting the embedded PostgreSQL for this command").strip()
 
     def start(self, *options: str, **variables: str) -> Service:
         """Start the service and wait until it is ready."""
@@ -144,5 +155,3 @@ class Operator:
         for service in self._services:
             service.end()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-

@@ -263,7 +263,8 @@ class EmbeddedPostgres:
     def _require_life(self) -> None:
         if self._process is not None and self._process.returncode is not None:
             raise StartError(
-                f"PostgreSQL did not start (exit code {self._process.returncode}). {self._free_space()}", self._log_tail()
+                f"PostgreSQL did not start (exit code {self._process.returncode}). {self._free_space()}",
+                self._log_tail(),
             )
 
     def _wait(self, done: Callable[[], bool], notice: str) -> None:
@@ -278,7 +279,7 @@ class EmbeddedPostgres:
 
     def _run(self, command: list[str], account: Account, failure: str, input_text: str = "") -> str:
         """What a program says."""
-        result = subprocess.run(
+        result: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             input=input_text,
             capture_output=True,
