@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +69,22 @@ def operator() -> Iterator[Operator]:
     made = Operator()
     yield made
     made.close()
+
+
+@pytest.fixture
+def small_disk(operator: Operator) -> Iterator[Path]:
+    """A file system of 200 MiB, with the data folder on it."""
+    folder = operator.folder / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this needs the right to mount a file system")
+    folder.chmod(0o755)
+    operator.data = folder / "data"
+    operator.env["TESSERA_DATA"] = str(operator.data)
+    yield folder
+    operator.end()
+    subprocess.run(["umount", folder], check=True)
 
 
 class Client:
@@ -390,6 +408,28 @@ def test_after_a_crash(operator: Operator) -> None:
     assert "database system was not properly shut down" in said
     assert "0 failures" in said
     assert operator.sql("SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL") == "100"
-    Path(operator.env["BACKUPS"]).mkdir()
-    Path(operator.env["ARCHIVE"]).mkdir()
-    assert "pg_stat_archiver" not in operator.follow("What fills the disk")
+
+
+def test_a_full_disk(operator: Operator, small_disk: Path) -> None:
+    for name in ("BACKUPS", "ARCHIVE"):
+        Path(operator.env[name]).mkdir()
+    service = operator.start()
+    operator.shell(f"{register('fan')}\n./run grant fan@example.com 100 --key before")
+    assert "archived_count" in operator.follow("What fills the disk")
+    with (small_disk / "filler").open("wb") as filler:
+        filler.write(bytes(shutil.disk_usage(small_disk).free))
+    # log without end, that needs room
+    noise = "SELECT pg_logical_emit_message(false, 'noise', repeat('x', 1000000)) FROM generate_series(1, 100)"
+    assert "No space left on device" in operator.failing(f'./run psql --as migrate -c "{noise}"')
+    assert service.process.wait(WAIT_SECONDS) == 1
+    assert "No space left on device" in service.log.read_text()
+    assert "100%" in operator.failing(operator.script("What fills the disk"))
+
+    (small_disk / "filler").unlink()
+    operator.start()
+    said = operator.follow("After a crash")
+    assert "The books balance" in said
+    assert "FAIL" not in said
+    assert "Nothing moved" in operator.shell("./run grant fan@example.com 100 --key before")
+    operator.shell("./run grant fan@example.com 1 --key after")
+    assert operator.sql("SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL") == "101"

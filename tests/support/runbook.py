@@ -150,8 +150,12 @@ class Operator:
         service.wait_until_ready()
         return service
 
-    def close(self) -> None:
-        """End what runs and remove the folder."""
+    def end(self) -> None:
+        """End what runs."""
         for service in self._services:
             service.end()
+
+    def close(self) -> None:
+        """End what runs and remove the folder."""
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
