@@ -206,6 +206,12 @@ def test_backup_and_restore_to_a_moment(operator: Operator) -> None:
     again = fan.tip(ada.user, 300, "late")
     assert (again["tip_id"] == late["tip_id"], again["new_balance"]) == (False, 600)
     assert "The books balance" in operator.shell("./run audit", TESSERA_DATA=restored)
+    # archiving starts anew
+    archive = str(operator.folder / "archive-2")
+    operator.follow("Turn on WAL archiving", TESSERA_DATA=restored, ARCHIVE=archive)
+    settings = "SELECT string_agg(setting, ' ') FROM pg_file_settings WHERE name = 'archive_mode'"
+    assert operator.sql(settings, "migrate", TESSERA_DATA=restored) == "on"
+    assert operator.follow("Check the archive", TESSERA_DATA=restored, ARCHIVE=archive)
 
 
 def test_restore_to_a_name_and_prune(operator: Operator) -> None:
@@ -262,6 +268,7 @@ def register(name: str) -> str:
 def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
     settings = load_settings(dotenv=None)
     folder = operator.folder / "own"
+    backups = Path(operator.env["BACKUPS"])
     own = EmbeddedPostgres(folder, superuser_password="new", pg_bin=settings.pg_bin, account=settings.pg_user)
     operator.shell(f"./run migrate\n{register('fan')}\n./run grant fan@example.com 1000")
     own.start()
@@ -280,6 +287,7 @@ def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
         operator.follow("Stop the service")
 
         here, url = operator.sql(PRIVILEGES, "migrate"), there["NEW_URL"]
+        assert len(here.splitlines()) > 200
         assert operator.sql(PRIVILEGES, "migrate", DATABASE_URL=url) == here
         service = operator.start(DATABASE_URL=url)
         assert Client(service, "ada").call("GET", "/dashboard/wallet").status_code == 200
@@ -289,7 +297,10 @@ def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
         now = '-o "$BACKUPS/balances-before.csv" -c "SELECT * FROM api.wallets ORDER BY wallet_id"'
         operator.shell(f"./run psql -- -X --csv {now}", DATABASE_URL=url)
         back = str(operator.folder / "back")
-        assert "The books balance" in operator.follow("Back to an embedded server", NEW_DATA=back, **there)
+        operator.follow("Back to an embedded server", **there)
+        dump = str(backups / "back.dump")
+        assert "The books balance" in operator.follow("Restore a dump", NEW_DATA=back, DUMP=dump)
+        assert (backups / "balances-restored.csv").read_text() == (backups / "balances-before.csv").read_text()
         assert operator.sql(PRIVILEGES, "migrate", TESSERA_DATA=back) == here
     finally:
         own.stop()
