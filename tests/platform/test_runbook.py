@@ -285,6 +285,8 @@ def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
         operator.follow("Copy to a server of your own", **there)
         assert "The books balance" in operator.follow("Check the copy", **there)
         operator.follow("Stop the service")
+        # nothing is ever dropped that holds something
+        assert "division by zero" in operator.failing(operator.script("Make the roles"), **there)
 
         here, url = operator.sql(PRIVILEGES, "migrate"), there["NEW_URL"]
         assert len(here.splitlines()) > 200
