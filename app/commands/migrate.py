@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
 from app.commands._common import Connection, command_settings, say, with_connection
 from app.core import migrations
-from app.core.provision import let_login_serve
+from app.core.connections import maintenance_url, running_database
+from app.core.provision import create_database, let_login_serve, set_logins
+from app.core.secrets import load_secrets
 
 
 @click.command()
@@ -16,7 +20,8 @@ def command(status: bool, print_sql: bool) -> None:
     """Bring the database up to date: migrations in order, then every changed function.
 
     Safe to run at any time and by many processes at once; `tessera up` does it by itself. On DATABASE_URL it logs in
-    as TESSERA_MIGRATE_URL if that is set.
+    as TESSERA_MIGRATE_URL if that is set. On the embedded server it makes what is missing: the cluster, the database,
+    the logins.
 
     \b
       tessera migrate                                apply what is pending
@@ -33,8 +38,9 @@ def command(status: bool, print_sql: bool) -> None:
 
     async def apply(connection: Connection) -> migrations.MigrationReport:
         report = await migrations.migrate(connection, role_prefix=settings.role_prefix)
-        todo = None if settings.embedded else await let_login_serve(connection, settings)
-        if todo:
+        if settings.embedded:
+            await set_logins(connection, settings, load_secrets(settings.data))
+        elif todo := await let_login_serve(connection, settings):
             say(todo)
         return report
 
@@ -42,7 +48,10 @@ def command(status: bool, print_sql: bool) -> None:
         waiting = with_connection("migrate", show, settings)
         click.echo("\n".join(waiting) if waiting else "Nothing is pending.")
         raise SystemExit(1 if waiting else 0)
-    click.echo(summary(with_connection("migrate", apply, settings)))
+    with running_database(settings, say):
+        if settings.embedded:
+            asyncio.run(create_database(maintenance_url(settings)))
+        click.echo(summary(with_connection("migrate", apply, settings)))
 
 
 def pending_names(waiting: migrations.Pending) -> list[str]:

@@ -121,6 +121,15 @@ def target(settings: Settings, access: Access) -> Target:
     return Target(embedded, role if access == "readonly" else None)
 
 
+def maintenance_url(settings: Settings) -> str:
+    """The superuser of the running embedded server, in the database that every cluster has. Raises NotRunningError."""
+    user, password = embedded_login(settings, load_secrets(settings.data), "migrate")
+    url = running_url(settings.data, user, password, "postgres")
+    if url is None:
+        raise NotRunningError(settings.data)
+    return url
+
+
 def embedded_login(settings: Settings, secrets: Secrets, access: Access) -> tuple[str, str]:
     """Login and password on the embedded server. There the superuser takes on `readonly`."""
     logins: dict[Access, tuple[str, str]] = {

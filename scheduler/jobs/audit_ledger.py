@@ -20,5 +20,5 @@ async def audit_ledger(context: JobContext) -> int:
     for violation in violations[:MAX_LOGGED]:
         log.critical("ledger_violation", **{f"violation_{name}": str(value) for name, value in violation.items()})
     if violations:
-        log.critical("ledger_unbalanced", violations=len(violations), remedy="docs/operations.md, The auditor")
+        log.critical("ledger_unbalanced", violations=len(violations), remedy="docs/runbook.md, 4")
     return len(violations)

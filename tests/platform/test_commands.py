@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -73,3 +78,23 @@ async def test_demo_asks_where_the_settings_say() -> None:
     ran = await run_command("demo", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", TESSERA_PORT="2")
     assert ran.code == 1
     assert ran.output.startswith("Error: nothing answers at http://127.0.0.1:2 (")
+
+
+@pytest.fixture
+def data() -> Iterator[str]:
+    """A data folder that is not there yet."""
+    folder = Path(tempfile.mkdtemp(prefix="tessera-commands-"))
+    folder.chmod(0o755)
+    yield str(folder / "data")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_migrate_makes_a_new_embedded_database(data: str) -> None:
+    settings = {name: os.environ[name] for name in ("TESSERA_PG_BIN", "TESSERA_PG_USER") if name in os.environ}
+    first = await run_command("migrate", TESSERA_DATA=data, **settings)
+    assert first.code == 0, first.output
+    assert "Migrated: " in first.output
+    audit = await run_command("audit", TESSERA_DATA=data, **settings)  # logs in as the local DBA
+    assert (audit.code, audit.output.splitlines()[-1]) == (0, "The books balance: the auditor found nothing.")
+    again = await run_command("migrate", TESSERA_DATA=data, **settings)
+    assert again.output.splitlines()[-1] == "The database is up to date."

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.core.embedded import DataInUseError, EmbeddedPostgres
+from app.core.embedded import DataInUseError, EmbeddedPostgres, StartError
 from app.settings import load_settings
 
 PASSWORD = "only-for-this-test"
@@ -28,9 +28,11 @@ def data() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def server_on(data: Path) -> EmbeddedPostgres:
+def server_on(data: Path, **options: str) -> EmbeddedPostgres:
     settings = load_settings(dotenv=None)
-    return EmbeddedPostgres(data, superuser_password=PASSWORD, pg_bin=settings.pg_bin, account=settings.pg_user)
+    return EmbeddedPostgres(
+        data, superuser_password=PASSWORD, pg_bin=settings.pg_bin, account=settings.pg_user, options=options
+    )
 
 
 def ask(server: EmbeddedPostgres, *statements: str) -> str:
@@ -93,3 +95,43 @@ def test_it_comes_back_after_kill_nine(data: Path) -> None:
         assert ask(again, "SELECT count(*) FROM kept") == "10000"
     finally:
         again.stop()
+
+
+def test_it_has_started_when_a_restore_to_a_moment_has_ended(data: Path) -> None:
+    archive = data.parent / "archive"
+    archive.mkdir()
+    archive.chmod(0o777)
+    server = server_on(data, archive_mode="on", archive_command=f"cp %p {archive}/%f")
+    server.start()
+    ask(server, "CREATE TABLE kept (n integer)", "SELECT 1")
+    server.stop()
+    restored = data.parent / "restored" / "postgres"
+    shutil.copytree(data / "postgres", restored)
+    for path in (restored, *restored.rglob("*")):
+        shutil.copystat(data / "postgres" / path.relative_to(restored), path)
+        owner = (data / "postgres").stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+    (restored / "recovery.signal").touch()
+    server.start()
+    ask(server, "INSERT INTO kept VALUES (1)", "SELECT pg_create_restore_point('here')")
+    ask(server, "INSERT INTO kept VALUES (2)", "SELECT pg_switch_wal()")
+    server.stop()
+    # slow, so that it takes readers for a while before it is there
+    options = {"restore_command": f"sleep 0.5; cp {archive}/%f %p", "recovery_target_name": "here"}
+    again = server_on(restored.parent, recovery_target_action="promote", **options)
+    again.start()
+    try:
+        assert ask(again, "SELECT pg_is_in_recovery()") == "False"
+        assert ask(again, "SELECT array_agg(n) FROM kept") == "[1]"
+    finally:
+        again.stop()
+
+
+def test_a_restore_that_does_not_reach_its_moment_is_told(data: Path) -> None:
+    server = server_on(data)
+    server.start()
+    server.stop()
+    (data / "postgres" / "recovery.signal").touch()
+    again = server_on(data, restore_command="false", recovery_target_name="nowhere")
+    with pytest.raises(StartError, match="did not start"):
+        again.start()

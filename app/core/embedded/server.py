@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,7 +105,8 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if there is none, start the server, and return once it takes connections.
 
-        Waits for recovery as long as it takes. Raises EmbeddedError; then nothing runs and the folder is free.
+        Waits for recovery, or for a restore to a moment, as long as it takes. Raises EmbeddedError; then nothing runs
+        and the folder is free.
         """
         account = self._prepare_folder()
         self.folder.lock()
@@ -153,8 +155,11 @@ class EmbeddedPostgres:
         self._end_survivors()
         self.folder.create_socket_dir(account)
         self._configure()
+        restoring = (self.folder.pgdata / "recovery.signal").exists()
         self._spawn(account)
         self._wait_until_ready()
+        if restoring:
+            self._wait_until_restored(account)
 
     def _install(self, account: Account) -> None:
         found = find_installation(self._pg_bin)
@@ -234,9 +239,32 @@ class EmbeddedPostgres:
             return found is not None and found.pid == process.pid and found.status == "ready"
 
         self._wait(settled, "PostgreSQL is still starting (after a crash it first recovers from its log)")
-        if process.returncode is not None:
+        self._require_life()
+
+    def _wait_until_restored(self, account: Account) -> None:
+        """Wait until a restore to a moment (recovery.signal) has ended: the server takes readers long before.
+
+        Stopped right at the end, after it took that file away and before its checkpoint, it would go on beyond the
+        moment at the next start.
+        """
+        process = self._process
+        assert process is not None
+        command = [self.installation.program("pg_controldata"), "-D", str(self.folder.pgdata)]
+
+        def restored() -> bool:
+            if process.poll() is not None:
+                return True
+            said = self._run(command, account, "could not see how far the restore is")
+            return re.search(r"^Database cluster state: +in production$", said, re.MULTILINE) is not None
+
+        self._wait(restored, "PostgreSQL is still restoring to the moment asked for")
+        self._require_life()
+
+    def _require_life(self) -> None:
+        if self._process is not None and self._process.returncode is not None:
             raise StartError(
-                f"PostgreSQL did not start (exit code {process.returncode}). {self._free_space()}", self._log_tail()
+                f"PostgreSQL did not start (exit code {self._process.returncode}). {self._free_space()}",
+                self._log_tail(),
             )
 
     def _wait(self, done: Callable[[], bool], notice: str) -> None:
@@ -249,8 +277,9 @@ class EmbeddedPostgres:
                 noticed = now
                 self._notify(f"{notice}: {now - started:.0f} s")
 
-    def _run(self, command: list[str], account: Account, failure: str, input_text: str = "") -> None:
-        result = subprocess.run(
+    def _run(self, command: list[str], account: Account, failure: str, input_text: str = "") -> str:
+        """What a program says."""
+        result: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             input=input_text,
             capture_output=True,
@@ -264,6 +293,7 @@ class EmbeddedPostgres:
         )
         if result.returncode != 0:
             raise StartError(failure, (result.stdout + result.stderr)[-LOG_TAIL_BYTES:])
+        return result.stdout
 
     def _free_space(self) -> str:
         space = os.statvfs(self.folder.path)
