@@ -174,7 +174,9 @@ async def test_what_operators_and_admins_do_is_in_the_audit_log(
     captured = await post(client, cast.operator, f"/wallets/holds/{hold}/capture", capture)
     released = await post(client, cast.operator, f"/wallets/holds/{hold}/release")
     transfer = captured.json()["transfer_id"]
-    refund = await post(client, cast.admin, f"/admin/transfers/{transfer}/refund", {"policy": "refuse", "reason": "paid twice"})
+    refund = await post(
+        client, cast.admin, f"/admin/transfers/{transfer}/refund", {"policy": "refuse", "reason": "paid twice"}
+    )
     assert refund.status_code == 201, refund.text
     rows = await db.fetch(
         "SELECT action, actor_id, subject_id::text, request_id, address FROM api.audit_log"

@@ -17,8 +17,10 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.expire_holds(integer)'),
 ('api.freeze_wallet(uuid,text,text,uuid)'),
 ('api.grant_tokens(uuid,bigint,text,text,uuid,text)'),
+('api.make_partitions(interval)'),
 ('api.open_system_wallet(text,text,bigint,integer,uuid)'),
 ('api.open_wallet(uuid,text)'),
+('api.partitions()'),
 ('api.place_hold(uuid,bigint,interval,text,text,text,uuid,jsonb)'),
 ('api.post_journal(api.journal_leg[],text,uuid,jsonb,timestamp with time zone)'),
 ('api.refund_transfer(uuid,bigint,text,text,text,uuid)'),
@@ -26,6 +28,8 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.release_hold(uuid,text,uuid)'),
 ('api.request_adjustment(uuid,uuid,bigint,text,text,uuid)'),
+('api.seal_entries(integer,interval)'),
+('api.seal_lag()'),
 ('api.send_tip(uuid,uuid,bigint,text,text,uuid,uuid)'),
 ('api.send_tips(api.tip_request[])'),
 ('api.set_rate(text,numeric,text,text,timestamp with time zone,timestamp with time zone,text,uuid)'),
@@ -37,10 +41,18 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.transfer(uuid,uuid,bigint,text,text,text,text,uuid,jsonb,timestamp with time zone)'),
 ('api.transfer_batch(api.transfer_request[])'),
 ('api.unfreeze_wallet(uuid,text,uuid)'),
+('api.verify_seals(bigint,bigint)'),
 ('api.wallet_balances(uuid)');
+
+-- For people, and not for the services.
+CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
+('api.attach_month(text)'),
+('api.detach_month(text)'),
+('api.sealed_rows(bigint)');
 
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
+('core._act_rows(uuid,uuid)', false),
 ('core._audit_adjustments()', false),
 ('core._audit_entries()', false),
 ('core._audit_holds()', false),
@@ -53,6 +65,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._check_transfer(text,text,jsonb,text,uuid,text,timestamp with time zone)', false),
 ('core._count_velocity(uuid[],uuid[],core.velocity_rules,bigint[],timestamp with time zone)', false),
 ('core._database_actor()', false),
+('core._entry_at(uuid,timestamp with time zone)', false),
 ('core._expire_holds(uuid[])', false),
 (
     'core._explain_refusal(core.transfer_request[],integer,integer,core.locked_wallets,integer[],'
@@ -63,11 +76,16 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._guard_ledger()', false),
 ('core._guard_rates()', false),
 ('core._guard_referral()', true),
+('core._guard_seals()', false),
 ('core._hold_receipt(core.holds,core.wallets,uuid)', false),
 ('core._hold_refusal(core.holds,uuid,bigint,bigint)', false),
+('core._in_month(uuid[],timestamp with time zone)', false),
+('core._is_detached(uuid)', false),
 ('core._journal_entries(core.transfer_request[],core.transfer_result[])', false),
 ('core._key_reused(text)', false),
 ('core._lock_wallets(uuid[])', false),
+('core._microseconds(timestamp with time zone)', false),
+('core._month_bounds(timestamp with time zone,timestamp with time zone)', false),
 ('core._notify_rights()', false),
 ('core._open_adjustment(uuid)', false),
 ('core._open_wallets()', true),
@@ -77,17 +95,36 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._raise(text,text,jsonb,text)', false),
 ('core._rate(text,text,timestamp with time zone,text)', false),
 ('core._request_hash(text,bytea)', false),
-('core._seq_at(uuid,timestamp with time zone)', false),
+('core._seal_content(uuid,uuid)', false),
+('core._seal_digest(core.seals)', false),
 ('core._set_wallet(uuid,text,text,bigint,text,uuid)', false),
 ('core._store_result(uuid,text,bytea,jsonb)', false),
 ('core._stored_result(uuid,text,bytea)', false),
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
+('core._tip_fee(uuid)', false),
 ('core._transfer_payload(uuid,uuid,uuid,bigint,text,text,text,timestamp with time zone)', false),
+('core._transfer_rows(uuid,uuid)', false),
 ('core._user_channels(uuid,uuid)', false),
 ('core._velocity_refusal(bigint[],core.velocity_rules,integer,core.transfer_request,timestamp with time zone)', false),
 ('core._velocity_rooms(uuid[],uuid[],core.velocity_rules,timestamp with time zone)', false),
-('core._velocity_rules(timestamp with time zone)', false);
+('core._velocity_rules(timestamp with time zone)', false),
+('core._wallet_rows(uuid,uuid)', false);
+
+-- They make and move tables, or tables need them, so tessera_owner owns them. ledger: tessera_ledger calls them.
+CREATE TEMP TABLE of_the_owner (signature, definer, ledger) ON COMMIT DROP AS VALUES
+('core._attach_partition(core.partitioned,text,timestamp with time zone,timestamp with time zone)', false, false),
+('core._guard_partition()', false, false),
+('core._make_partitions(interval)', true, true),
+('core._month_sums(uuid,uuid)', false, false),
+('core._months_fit(uuid,uuid,timestamp with time zone)', false, false),
+('core._move_month(text,boolean)', true, true),
+('core._new_partition(core.partitioned,text,timestamp with time zone,timestamp with time zone)', false, false),
+('core._partition_name(text,timestamp with time zone)', false, false),
+('core._shut_partition(text)', false, false),
+('core._uuid_at(timestamp with time zone)', false, true),
+('core._uuid_floor(timestamp with time zone)', false, true),
+('core._uuid_time(uuid)', false, true);
 
 CREATE TEMP TABLE expected ON COMMIT DROP AS
 SELECT
@@ -102,7 +139,12 @@ FROM (
     SELECT c.signature, true AS definer, 'tessera_ledger' AS owner, '{app, scheduler, dba, ledger}'::text [] AS callers
     FROM contract AS c
     UNION ALL
+    SELECT p.signature, true, 'tessera_ledger', '{dba, ledger}' FROM people AS p
+    UNION ALL
     SELECT i.signature, i.definer, 'tessera_ledger', '{ledger}' FROM internal AS i
+    UNION ALL
+    SELECT o.signature, o.definer, 'tessera_owner', CASE WHEN o.ledger THEN '{ledger, owner}' ELSE '{owner}' END::text []
+    FROM of_the_owner AS o
     UNION ALL
     -- the default of primary keys, so whoever inserts calls it
     SELECT 'core.uuid7()', false, 'tessera_owner', '{app, scheduler, dba, ledger, owner}'
@@ -147,8 +189,8 @@ SELECT is_empty(
     $$SELECT p.oid::regprocedure, s.setting FROM pg_proc AS p
     CROSS JOIN unnest(p.proconfig) AS s (setting)
     WHERE p.pronamespace IN ('core'::regnamespace, 'api'::regnamespace)
-    AND s.setting !~ '^(search_path=pg_catalog, pg_temp|plan_cache_mode=force_generic_plan|enable_[a-z]+=off)$'$$,
-    'no function sets anything else but what the planner may do'
+    AND s.setting !~ '^(search_path=pg_catalog, pg_temp|plan_cache_mode=force_(generic|custom)_plan|TimeZone=UTC|lock_timeout=2s|enable_[a-z]+=off)$'$$,
+    'no function sets anything else but what the planner may do, what a month is, and how long to wait'
 );
 
 SELECT * FROM finish();

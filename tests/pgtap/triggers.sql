@@ -5,7 +5,9 @@ SET LOCAL search_path = tap, pg_catalog;
 SELECT no_plan();
 
 -- but_ledger: fires for everybody but tessera_ledger; otherwise for everybody.
-CREATE TEMP TABLE guards (relation, name, events, function, but_ledger) ON COMMIT DROP AS VALUES
+CREATE TEMP TABLE guards (relation, name, events, function, but_ledger) ON COMMIT DROP AS
+SELECT *
+FROM (VALUES
 ('core.adjustments', 'adjustments_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_rates', false),
 ('core.adjustments', 'adjustments_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_rates', true),
 ('core.audit_log', 'audit_log_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_rates', false),
@@ -23,11 +25,20 @@ CREATE TEMP TABLE guards (relation, name, events, function, but_ledger) ON COMMI
 ('core.rates', 'rates_guard_writes', 'BEFORE UPDATE', 'core._guard_rates', true),
 ('core.refunds', 'refunds_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.refunds', 'refunds_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
+('core.seals', 'seals_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_seals', false),
+('core.seals', 'seals_guard_writes', 'BEFORE INSERT', 'core._guard_seals', true),
 ('core.tips', 'tips_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.transfers', 'transfers_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.transfers', 'transfers_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
 ('core.wallets', 'wallets_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
-('core.wallets', 'wallets_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true);
+('core.wallets', 'wallets_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true)
+) AS named
+UNION ALL
+SELECT
+    i.inhrelid::regclass::text, 'guard_partition', 'BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE', 'core._guard_partition', false
+FROM pg_inherits AS i
+INNER JOIN pg_class AS c ON c.oid = i.inhparent
+WHERE c.relkind = 'p' AND c.relnamespace = 'core'::regnamespace;
 
 CREATE TEMP TABLE others (relation, name, function) ON COMMIT DROP AS VALUES
 ('core.api_keys', 'api_keys_notify_deleted', 'core._notify_rights'),
@@ -82,7 +93,7 @@ SELECT ok(
     'nobody deletes from core.' || h.name
 )
 FROM unnest(ARRAY[
-    'adjustments', 'audit_log', 'captures', 'entries', 'holds', 'idempotency_keys', 'rates', 'refunds',
+    'adjustments', 'audit_log', 'captures', 'entries', 'holds', 'idempotency_keys', 'rates', 'refunds', 'seals',
     'tips', 'transfers', 'wallets'
 ]) AS h (name);
 
