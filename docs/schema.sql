@@ -1613,6 +1613,57 @@ ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p
 
 COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
 
+CREATE TABLE core.audits (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    violations bigint NOT NULL,
+    found jsonb NOT NULL,
+    CONSTRAINT audits_order CHECK ((started_at <= finished_at)),
+    CONSTRAINT audits_violations_check CHECK ((violations >= 0))
+);
+
+ALTER TABLE core.audits OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.audits IS 'Runs of the auditor (api.run_audit), the newest thousand.';
+
+COMMENT ON COLUMN core.audits.found IS 'The first hundred violations, as api.audit_ledger returns them.';
+
+CREATE VIEW api.audits AS
+ SELECT id AS audit_id,
+    started_at,
+    finished_at,
+    violations,
+    found
+   FROM core.audits a;
+
+ALTER VIEW api.audits OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.audits IS 'Runs of the auditor: when, how many invariants were broken, and the first hundred of them.';
+
+CREATE FUNCTION api.run_audit() RETURNS SETOF api.audits
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_started CONSTANT timestamptz := clock_timestamp();
+    v_found jsonb [];
+    v_id uuid;
+BEGIN
+    v_found := ARRAY(SELECT to_jsonb(v) FROM api.audit_ledger() AS v);
+    INSERT INTO core.audits (started_at, finished_at, violations, found)
+    VALUES (v_started, clock_timestamp(), cardinality(v_found), to_jsonb(v_found [1:100]))
+    RETURNING id INTO v_id;
+    DELETE FROM core.audits AS a
+    WHERE a.id < (SELECT o.id FROM core.audits AS o ORDER BY o.id DESC OFFSET 999 LIMIT 1);
+    RETURN QUERY SELECT a.* FROM api.audits AS a WHERE a.audit_id = v_id;
+END;
+$$;
+
+ALTER FUNCTION api.run_audit() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.run_audit() IS 'Runs api.audit_ledger(), keeps the outcome in api.audits and returns it. The scheduler calls it; people may.';
+
 CREATE TABLE core.seals (
     block bigint NOT NULL,
     from_id uuid NOT NULL,
@@ -5406,6 +5457,9 @@ ALTER TABLE ONLY core.audit_log
 ALTER TABLE ONLY core.audit_log_default
     ADD CONSTRAINT audit_log_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.audits
+    ADD CONSTRAINT audits_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.brought_forward
     ADD CONSTRAINT brought_forward_pkey PRIMARY KEY (wallet_id, detached_to);
 
@@ -5857,6 +5911,20 @@ REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount b
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+GRANT SELECT ON TABLE core.audits TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.audits TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.audits TO tessera_app;
+GRANT SELECT ON TABLE api.audits TO tessera_scheduler;
+GRANT SELECT ON TABLE api.audits TO tessera_dba;
+GRANT SELECT ON TABLE api.audits TO tessera_readonly;
+GRANT SELECT ON TABLE api.audits TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.run_audit() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.run_audit() TO tessera_app;
+GRANT ALL ON FUNCTION api.run_audit() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.run_audit() TO tessera_dba;
 
 REVOKE ALL ON TABLE core.seals FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.seals TO tessera_owner;

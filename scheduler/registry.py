@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -21,6 +23,13 @@ class JobContext:
 
     pool: asyncpg.Pool[Record]
     settings: Settings
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[Any]:
+        """A connection, in a transaction, for what may take long: only the job's own timeout ends it."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            yield connection
 
 
 JobFunction = Callable[[JobContext], Awaitable[int]]

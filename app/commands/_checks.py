@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 import asyncpg
@@ -22,6 +23,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 MAX_CLOCK_SKEW_SECONDS = 5.0
 SHOWN_PENDING = 5
+SEAL_LAG = timedelta(minutes=5)
 RESERVED_CONNECTIONS = 10
 """Connections left for the scheduler, the migrator and people."""
 
@@ -64,6 +66,7 @@ async def check_database(connection: Connection, settings: Settings) -> list[Fin
     findings.append(await _encoding(connection))
     findings.append(await _migrations(connection))
     findings.append(await _partitions(connection))
+    findings.append(await _seals(connection))
     findings.append(await _roles(connection, settings))
     findings.append(await _clock(connection))
     findings.append(await _connections(connection, settings))
@@ -120,6 +123,21 @@ async def _partitions(connection: Connection) -> Finding:
         return Finding("warning", "partitions", f"rows of {row['misplaced']} are in the default partition: {remedy}")
     made = f"made up to {row['made_to']:%Y-%m}"
     return Finding("warning", "partitions", f"{made}: {remedy}") if row["late"] else Finding("ok", "partitions", made)
+
+
+async def _seals(connection: Connection) -> Finding:
+    if not await connection.fetchval("SELECT pg_catalog.to_regprocedure('api.seal_lag()') IS NOT NULL"):
+        return Finding("warning", "seals", "there are none yet; run ./run migrate")
+    lag: timedelta | None = await connection.fetchval("SELECT api.seal_lag()")
+    if lag is None or lag < SEAL_LAG:
+        return Finding("ok", "seals", "up to date")
+    minutes = int(lag.total_seconds() // 60)
+    return Finding(
+        "warning",
+        "seals",
+        f"history of {minutes:,} minutes is not sealed yet: run the scheduler, and look for a transaction that has been"
+        " open for long (docs/seals.md)",
+    )
 
 
 async def _roles(connection: Connection, settings: Settings) -> Finding:

@@ -309,9 +309,8 @@ async def refund_transfer(
     guards=[requires("admin", role="admin")],
 )
 async def audit_ledger(wallets: NamedDependency[WalletQueries]) -> Audit:
-    """Checks every invariant of the ledger on one snapshot; a row for each that is broken."""
-    violations = await wallets.audit()
-    return Audit(not violations, violations)
+    """Every invariant of the ledger, checked on one snapshot; a row for each that is broken."""
+    return await wallets.audit()
 
 
 wallets_router = Router(

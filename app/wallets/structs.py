@@ -174,7 +174,11 @@ class Violation(msgspec.Struct, kw_only=True):
 
 
 class Audit(msgspec.Struct):
-    """``balanced`` means that no rule is broken."""
+    """``balanced`` means that no rule is broken. ``violations`` are a hundred at most.
+
+    ``audited_at`` is now, or when the scheduler last did it, where that takes longer than a request may.
+    """
 
     balanced: bool
     violations: list[Violation]
+    audited_at: datetime

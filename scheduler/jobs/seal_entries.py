@@ -29,7 +29,8 @@ async def seal_entries(context: JobContext) -> int:
 @job("verify-seals", every_seconds=86_400, first_after_seconds=600, timeout_seconds=14_400)
 async def verify_seals(context: JobContext) -> int:
     """Compute every sealed block anew; one that differs is logged as critical and shown as a metric."""
-    violations = await context.pool.fetch("SELECT * FROM api.verify_seals()")
+    async with context.unhurried() as connection:
+        violations = await connection.fetch("SELECT * FROM api.verify_seals()")
     SEAL_VIOLATIONS.set(len(violations))
     for violation in violations[:MAX_LOGGED]:
         log.critical("seal_violation", **{f"violation_{name}": str(value) for name, value in violation.items()})

@@ -111,9 +111,27 @@ async def test_a_statement_adds_up(client: httpx.AsyncClient, db: Connection) ->
     assert slug(answer) == "VALIDATION_ERROR"
 
 
+async def test_what_takes_longer_than_a_request_may_is_looked_up(client: httpx.AsyncClient, db: Connection) -> None:
+    admin = await register_admin(client, db)
+    keep = """
+        INSERT INTO core.audits (started_at, finished_at, violations, found)
+        SELECT m - $1::interval, m, 1, '[{"rule": "seq_gapless", "subject": "wallet x", "detail": {"seq": 2}}]'
+        FROM (SELECT timestamptz '2026-01-01 00:00:00+00') AS t (m)"""
+    await db.execute(keep, timedelta(seconds=1))
+    assert (await client.get(api("/admin/ledger/audit"), headers=admin.headers)).json()["balanced"]
+    await db.execute(keep, timedelta(minutes=1))
+    assert (await client.get(api("/admin/ledger/audit"), headers=admin.headers)).json() == {
+        "balanced": False,
+        "violations": [{"rule": "seq_gapless", "subject": "wallet x", "detail": {"seq": 2}}],
+        "audited_at": "2026-01-01T00:00:00Z",
+    }
+
+
 async def test_the_auditor_is_for_admins(client: httpx.AsyncClient, db: Connection) -> None:
     admin, ada = await register_admin(client, db), await register(client)
     await fund(db, ada, 100)
     answer = await client.get(api("/admin/ledger/audit"), headers=admin.headers)
-    assert answer.json() == {"balanced": True, "violations": []}
+    found = answer.json()
+    assert (found["balanced"], found["violations"]) == (True, [])
+    assert datetime.now(UTC) - datetime.fromisoformat(found["audited_at"]) < timedelta(minutes=5)
     assert (await client.get(api("/admin/ledger/audit"), headers=ada.headers)).status_code == 403

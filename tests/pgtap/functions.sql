@@ -28,6 +28,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.release_hold(uuid,text,uuid)'),
 ('api.request_adjustment(uuid,uuid,bigint,text,text,uuid)'),
+('api.run_audit()'),
 ('api.seal_entries(integer,interval)'),
 ('api.seal_lag()'),
 ('api.send_tip(uuid,uuid,bigint,text,text,uuid,uuid)'),

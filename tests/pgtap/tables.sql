@@ -11,6 +11,7 @@ SELECT *
 FROM (VALUES
 ('api.adjustments', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.audit_log', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.audits', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.entries', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.holds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.rate_names', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
@@ -24,6 +25,7 @@ FROM (VALUES
 ('core.api_keys', '', 'rawd', '', 'r', '', '', 'rawdDxt'),
 ('core.assets', '', 'r', 'r', 'r', '', 'ra', 'rawdDxt'),
 ('core.audit_log', '', 'ra', 'ra', 'r', '', 'ra', 'raxt'),
+('core.audits', '', '', '', 'r', '', 'rad', 'rawdDxt'),
 ('core.brought_forward', '', '', '', 'r', '', 'r', 'rawdDxt'),
 ('core.captures', '', '', '', 'r', '', 'ra', 'raxt'),
 ('core.creator_settings', '', 'rawd', 'r', 'r', '', 'r', 'rawdDxt'),

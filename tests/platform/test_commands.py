@@ -95,6 +95,6 @@ async def test_migrate_makes_a_new_embedded_database(data: str) -> None:
     assert first.code == 0, first.output
     assert "Migrated: " in first.output
     audit = await run_command("audit", TESSERA_DATA=data, **settings)  # logs in as the local DBA
-    assert (audit.code, audit.output.splitlines()[-1]) == (0, "The books balance: the auditor found nothing.")
+    assert (audit.code, audit.output.splitlines()[-1].partition(":")[0]) == (0, "The books balance")
     again = await run_command("migrate", TESSERA_DATA=data, **settings)
     assert again.output.splitlines()[-1] == "The database is up to date."

@@ -39,6 +39,13 @@ async def test_a_database_that_is_well(database: Clone) -> None:
     assert finding(ran, "roles")[0] == finding(ran, "PostgreSQL")[0] == finding(ran, "encoding")[0] == "ok"
 
 
+async def test_history_that_is_not_sealed(database: Clone, db: Connection) -> None:
+    assert finding(await doctor(database.url()), "seals")[0] == "ok"
+    await db.execute("INSERT INTO core.audit_log (id, action) VALUES (core._uuid_at(now() - interval '1 hour'), 'x.y')")
+    mark, text = finding(await doctor(database.url()), "seals")
+    assert (mark, text.partition(":")[0]) == ("warn", "history of 60 minutes is not sealed yet")
+
+
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port that nobody can listen on: it is bound, and not listening."""

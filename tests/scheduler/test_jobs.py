@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
@@ -97,8 +98,31 @@ async def test_a_broken_invariant_is_a_metric(runner: Runner, db: Connection) ->
     assert LEDGER_VIOLATIONS._value.get() == 0
     async with unguarded(db):
         await db.execute("UPDATE core.wallets SET lifetime_spent = lifetime_spent + 1 WHERE id = $1", someone.wallet)
+        await db.execute(
+            "UPDATE core.audits"
+            " SET finished_at = now() - interval '1 minute', started_at = now() - interval '8 minutes'"
+        )
+    assert await runner.run(JOBS["audit-ledger"])
+    assert LEDGER_VIOLATIONS._value.get() == 0, "it took 7 minutes, so it is not its turn yet"
+    await db.execute("DELETE FROM core.audits")
     assert await runner.run(JOBS["audit-ledger"])
     assert LEDGER_VIOLATIONS._value.get() == 1
+    kept = await db.fetchrow("SELECT violations, found FROM api.audits ORDER BY audit_id DESC LIMIT 1")
+    assert kept is not None
+    assert (kept["violations"], json.loads(kept["found"])[0]["rule"]) == (1, "lifetime_is_sum_of_entries")
+
+
+async def test_long_work_has_no_limit_but_the_jobs_own(database: Clone) -> None:
+    pool = await asyncpg.create_pool(
+        database.url("scheduler"), min_size=1, max_size=2, server_settings={"statement_timeout": "1min"}
+    )
+    try:
+        async with JobContext(pool, Settings()).unhurried() as connection:
+            assert await connection.fetchval("SHOW statement_timeout") == "0"
+            assert await pool.fetchval("SHOW statement_timeout") == "1min"
+        assert await pool.fetchval("SHOW statement_timeout") == "1min"
+    finally:
+        await pool.close()
 
 
 async def test_what_a_job_raises_ends_that_run_only(runner: Runner) -> None:

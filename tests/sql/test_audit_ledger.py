@@ -131,3 +131,15 @@ def test_every_rule_is_broken_once() -> None:
     sources = sorted((PROJECT_ROOT / "sql" / "functions").glob("**/_audit_*.sql"))
     rules = {rule for path in sources for rule in re.findall(r"SELECT\s+'([a-z_]+)',", path.read_text())}
     assert rules == set(BROKEN)
+
+
+async def test_runs_are_kept_and_old_ones_go(world: World, dba_conn: Connection) -> None:
+    await world.db.execute(
+        "INSERT INTO core.audits (started_at, finished_at, violations, found)"
+        " SELECT now(), now(), 0, '[]' FROM generate_series(1, 1005)"
+    )
+    ran = await dba_conn.fetchrow("SELECT * FROM api.run_audit()")
+    assert ran is not None
+    assert (ran["violations"], ran["found"]) == (0, "[]")
+    assert await world.db.fetchval("SELECT count(*) FROM core.audits") == 1000
+    assert await dba_conn.fetchval("SELECT max(audit_id::text)::uuid FROM api.audits") == ran["audit_id"]
