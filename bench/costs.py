@@ -17,11 +17,22 @@ from bench.ledger import BALANCE, PAIRS, SINGLE, WALLETS, Work, batches, note, p
 from bench.server import Bench, Connection, bench_server, database, fund, machine, spread
 
 BATCHES = Work(500, "uniform", 8)
-PLAIN, LIMITS, HOLDS, SEALED = "nothing set", "velocity limits", "an open hold each", "sealed meanwhile"
+PLAIN, LIMIT, LIMITS, HOLDS, SEALED = (
+    "nothing set",
+    "one velocity limit",
+    "all six velocity limits",
+    "an open hold each",
+    "sealed meanwhile",
+)
 SEAL = "SELECT count(*), sum(s.transfers)::bigint FROM api.seal_entries(p_margin => $1) AS s"
 NO_MARGIN = timedelta(0)
 EVERY_SECONDS = 1.0
 KEEPS_UP = 1.0
+
+
+async def set_limit(connection: Connection) -> None:
+    """The amount of a day, too high to refuse anything."""
+    await connection.execute("SELECT api.set_rate('velocity_amount_day', 100000000000)")
 
 
 async def set_limits(connection: Connection) -> None:
@@ -106,19 +117,20 @@ def command(seconds: float, rounds: int, quick: bool, assert_: bool) -> None:
     rates: dict[str, list[float]] = {}
     with ExitStack() as stack:
         bench = stack.enter_context(bench_server())
-        names = {title: stack.enter_context(database(bench)) for title in (PLAIN, LIMITS, HOLDS, SEALED)}
+        names = {title: stack.enter_context(database(bench)) for title in (PLAIN, LIMIT, LIMITS, HOLDS, SEALED)}
 
         async def load(connection: Connection) -> None:
             await fund(connection, WALLETS, WALLETS, BALANCE)
 
         for name in names.values():
             bench.on(name, load)
+        bench.on(names[LIMIT], set_limit)
         bench.on(names[LIMITS], set_limits)
         bench.on(names[HOLDS], place_holds)
         bench.on(names[SEALED], seal_all)
         shares = []
         for _ in range(rounds):
-            for title in (PLAIN, LIMITS, HOLDS):
+            for title in (PLAIN, LIMIT, LIMITS, HOLDS):
                 _note(rates, title, both(bench, names[title], seconds))
             with Sealing(bench, names[SEALED]) as sealing:
                 _note(rates, SEALED, both(bench, names[SEALED], seconds))

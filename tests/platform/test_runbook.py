@@ -336,6 +336,7 @@ def test_a_violation_is_frozen_kept_understood_and_repaired(operator: Operator) 
     evidence = Path(folder_of(operator, "incident-*"))
     assert {row["rule"] for row in rows(evidence / "violations.csv")} >= {"asset_sums_to_zero", "running_balance"}
     assert (evidence / "postgres" / "backup_manifest").is_file()
+    assert (evidence / "books.jsonl.gz").is_file()
     told = operator.follow("Find out", WALLET=wallet)
     assert "wallet.frozen" in told
     assert "checksum_failures" in told
@@ -420,6 +421,7 @@ def test_after_a_crash(operator: Operator) -> None:
     assert "The books balance" in said
     assert "database system was not properly shut down" in said
     assert "0 failures" in said
+    assert "attached" in operator.follow("5. Partition upkeep")
     assert operator.sql("SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL") == "100"
 
 
