@@ -1,7 +1,7 @@
 -- _post_one: one transfer, the short way. A function of few expressions, because PL/pgSQL prepares each anew in each
 -- transaction, and for a single transfer that cost three times the transfer itself (docs/performance.md).
 -- Locks    both wallets, in id order (core._lock_wallets)
--- Decides  after the locks: nothing but that everything is in order, the key new and no velocity limit set; whatever else
+-- Decides  after the locks: nothing but that everything is in order, the key new and no velocity limit in force; whatever else
 --          there is to decide (a replay, a refusal, a hold that has expired, a debt,
 --          a month that ends just now) core._post_transfers decides
 -- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', in one statement
@@ -50,7 +50,7 @@ BEGIN
                 WHERE r.name IN (
                     'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
                     'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
-                )
+                ) AND r.valid_from <= s.now AND (r.valid_to IS NULL OR r.valid_to > s.now)
             )
     ), wallet AS (
         UPDATE core.wallets AS w
