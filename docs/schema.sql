@@ -93,6 +93,32 @@ ALTER TYPE api.refund_receipt OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.refund_receipt IS 'A refund: its transfer, what it gave back, how much of that became debt (owed), what is left to refund, and both balances after it. replayed: the key had made it before.';
 
+CREATE TYPE api.ticket_outcome AS (
+	ord integer,
+	ticket_id uuid,
+	price bigint,
+	new_balance bigint,
+	created_at timestamp with time zone,
+	replayed boolean,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.ticket_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.ticket_outcome IS 'What became of the ticket at position ord: its id, price and the viewer''s balance after it (NULL where nothing was paid); or error_code (TSnnn), its slug in error, and facts in detail, and nothing written. replayed: the key had done this before.';
+
+CREATE TYPE api.ticket_request AS (
+	viewer_id uuid,
+	stream_id uuid,
+	idempotency_key text
+);
+
+ALTER TYPE api.ticket_request OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.ticket_request IS 'One ticket asked of api.buy_tickets. The key belongs to the viewer.';
+
 CREATE TYPE api.tip_outcome AS (
 	ord integer,
 	tip_id uuid,
@@ -226,6 +252,26 @@ CREATE DOMAIN core.request_hash AS bytea
 	CONSTRAINT request_hash_check CHECK ((octet_length(VALUE) = 16));
 
 ALTER DOMAIN core.request_hash OWNER TO tessera_owner;
+
+CREATE TYPE core.ticket_case AS (
+	ord integer,
+	viewer_id uuid,
+	stream_id uuid,
+	creator_id uuid,
+	idempotency_key text,
+	request_hash bytea,
+	price bigint,
+	fee bigint,
+	viewer_wallet_id uuid,
+	creator_wallet_id uuid,
+	ticket_id uuid,
+	refusal core.refusal,
+	turn boolean
+);
+
+ALTER TYPE core.ticket_case OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.ticket_case IS 'A request for a ticket and what is known of it: ticket_id where its key bought one before; refusal; turn: whether it can be decided now, or only after the ones before it.';
 
 CREATE TYPE core.transfer_request AS (
 	from_wallet_id uuid,
@@ -446,6 +492,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
     UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
+    UNION ALL
+    SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
 $$;
 
 ALTER FUNCTION api.audit_ledger() OWNER TO tessera_ledger;
@@ -500,6 +548,315 @@ $$;
 ALTER FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry. TS240 for one in months that are detached.';
+
+CREATE FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text DEFAULT NULL::text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_ticket api.ticket_outcome;
+BEGIN
+    SELECT t.* INTO v_ticket FROM api.buy_tickets(ARRAY[ROW(p_viewer, p_stream, p_key)::api.ticket_request]) AS t;
+    IF v_ticket.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_ticket.error_code, v_ticket.error, v_ticket.detail, 'No ticket was sold.');
+    END IF;
+    ticket_id := v_ticket.ticket_id;
+    price := v_ticket.price;
+    new_balance := v_ticket.new_balance;
+    created_at := v_ticket.created_at;
+    replayed := v_ticket.replayed;
+END;
+$$;
+
+ALTER FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Buys a ticket of stream p_stream for user p_viewer at the stream''s price; returns it and the viewer''s balance after it (NULL for a free or a repeated one). p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) RETURNS SETOF api.ticket_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    c_batch CONSTANT integer := 2500;
+    v_fee_bps CONSTANT numeric := core._rate('platform_fee', c_asset);
+    v_pending integer[] := ARRAY(SELECT g.i FROM generate_series(1, cardinality(p_tickets)) AS g (i));
+    v_outcomes api.ticket_outcome[] := array_fill(NULL::api.ticket_outcome, ARRAY[coalesce(cardinality(p_tickets), 0)]);
+    v_cases core.ticket_case[];
+    v_case core.ticket_case;
+    v_ticket core.tickets;
+    v_sold core.tickets[];
+    v_ords integer[];
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+    v_result core.transfer_result;
+    v_i integer;
+BEGIN
+    IF cardinality(p_tickets) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_tickets), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    PERFORM core._lock_streams(ARRAY(SELECT r.stream_id FROM unnest(p_tickets) AS r));
+    WHILE cardinality(v_pending) > 0 LOOP
+        v_cases := ARRAY(SELECT c FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps) AS c WHERE c.turn ORDER BY c.ord);
+        v_pending := ARRAY(SELECT p.i FROM unnest(v_pending) AS p (i) WHERE p.i <> ALL (ARRAY(SELECT c.ord FROM unnest(v_cases) AS c)));
+
+        -- One or two legs a ticket that is paid for; v_ords: of each ticket the leg that its outcome is taken from.
+        SELECT
+            array_agg(ROW(
+                l.from_id, l.to_id, l.amount, c_asset, l.kind, l.stream_id::text, l.viewer_id,
+                CASE WHEN l.lead THEN l.idempotency_key END, CASE WHEN l.lead THEN l.request_hash END,
+                l.ord, NULL, NULL
+            )::core.transfer_request ORDER BY l.ord, l.lead DESC),
+            array_agg(CASE WHEN l.lead THEN l.ord END ORDER BY l.ord, l.lead DESC)
+        INTO v_requests, v_ords
+        FROM (
+            SELECT
+                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id AS from_id,
+                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'ticket' AS kind, true AS lead
+            FROM unnest(v_cases) AS c
+            WHERE c.price > c.fee AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
+            UNION ALL
+            SELECT
+                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id,
+                core._system_wallet('revenue', c_asset, c.viewer_id), c.fee, 'fee', c.fee = c.price
+            FROM unnest(v_cases) AS c
+            WHERE c.fee > 0 AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
+        ) AS l;
+        v_results := core._post_transfers(coalesce(v_requests, '{}'));
+
+        v_sold := '{}';
+        FOREACH v_case IN ARRAY v_cases LOOP
+            v_result := NULL;
+            IF v_case.ticket_id IS NOT NULL THEN
+                v_outcomes[v_case.ord] := core._kept_ticket(v_case.ord, v_case.ticket_id);
+                CONTINUE;
+            ELSIF (v_case.refusal).error_code IS NULL AND v_case.price > 0 THEN
+                v_i := array_position(v_ords, v_case.ord);
+                v_result := v_results[v_i];
+                v_case.refusal := ROW(v_result.error_code, v_result.error, v_result.detail);
+                IF v_case.fee > 0 AND v_case.fee < v_case.price THEN
+                    v_result.from_balance := (v_results[v_i + 1]).from_balance;
+                END IF;
+            END IF;
+            IF (v_case.refusal).error_code IS NOT NULL THEN
+                v_outcomes[v_case.ord] := ROW(
+                    v_case.ord, NULL, NULL, NULL, NULL, false,
+                    (v_case.refusal).error_code, (v_case.refusal).error, (v_case.refusal).detail
+                );
+                CONTINUE;
+            END IF;
+            v_ticket := ROW(
+                core.uuid7(), v_case.stream_id, v_case.viewer_id, v_case.price, v_case.fee, v_result.transfer_id,
+                coalesce(v_result.created_at, clock_timestamp()), NULL
+            );
+            v_sold := v_sold || v_ticket;
+            v_outcomes[v_case.ord] := ROW(
+                v_case.ord, v_ticket.id, v_ticket.price, v_result.from_balance, v_ticket.created_at, false, NULL, NULL, NULL
+            );
+            IF v_case.price = 0 THEN
+                PERFORM core._store_result(
+                    v_case.viewer_id, v_case.idempotency_key, v_case.request_hash, jsonb_build_object('ticket_id', v_ticket.id)
+                );
+            END IF;
+        END LOOP;
+        INSERT INTO core.tickets SELECT t.* FROM unnest(v_sold) AS t;
+        UPDATE core.streams AS s SET seats_sold = s.seats_sold + n.tickets
+        FROM (SELECT t.stream_id, count(*)::integer AS tickets FROM unnest(v_sold) AS t GROUP BY t.stream_id) AS n
+        WHERE s.id = n.stream_id AND s.seats IS NOT NULL;
+    END LOOP;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'ticket.sold', ARRAY['creator:' || s.creator_id::text, 'user:' || r.viewer_id::text, 'stream:' || r.stream_id::text],
+        jsonb_build_object(
+            'ticket_id', o.ticket_id, 'stream_id', r.stream_id, 'viewer_id', r.viewer_id, 'price', o.price, 'created_at', o.created_at
+        )
+    FROM unnest(v_outcomes) AS o
+    INNER JOIN unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord) ON r.ord = o.ord
+    INNER JOIN core.streams AS s ON s.id = r.stream_id
+    WHERE o.error_code IS NULL AND NOT o.replayed;
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+END;
+$$;
+
+ALTER FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) IS 'Sells tickets, many in one commit, up to 2500; returns one outcome a ticket, in order. The price is the stream''s, the creator gets it less the rate platform_fee (rounded down to a whole token). One ticket a viewer and stream; never more than there are seats. A ticket that cannot be sold is refused alone (error_code, error, detail); repeating a key returns the ticket it bought the first time.';
+
+CREATE TABLE core.streams (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    creator_id uuid NOT NULL,
+    title text NOT NULL,
+    channel text NOT NULL,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    ticket_price bigint DEFAULT 0 NOT NULL,
+    seats integer,
+    seats_sold integer DEFAULT 0 NOT NULL,
+    sales_from timestamp with time zone,
+    sales_to timestamp with time zone,
+    starts_at timestamp with time zone,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT streams_cancelled CHECK (((cancelled_at IS NULL) OR (status = 'ended'::text))),
+    CONSTRAINT streams_channel_check CHECK ((channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$'::text)),
+    CONSTRAINT streams_ended CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
+    CONSTRAINT streams_sales_window CHECK ((sales_from < sales_to)),
+    CONSTRAINT streams_seats_are_enough CHECK ((seats_sold <= seats)),
+    CONSTRAINT streams_seats_check CHECK (((seats >= 1) AND (seats <= 10000000))),
+    CONSTRAINT streams_seats_sold_check CHECK ((seats_sold >= 0)),
+    CONSTRAINT streams_status_check CHECK ((status = ANY (ARRAY['scheduled'::text, 'live'::text, 'ended'::text]))),
+    CONSTRAINT streams_ticket_price_check CHECK (((ticket_price >= 0) AND (ticket_price <= 1000000000))),
+    CONSTRAINT streams_title_check CHECK (((octet_length(title) >= 1) AND (octet_length(title) <= 200))),
+    CONSTRAINT streams_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'private'::text])))
+);
+
+ALTER TABLE core.streams OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.streams IS 'Live streams of creators. Written by api.create_stream, update_stream, start_stream, end_stream, cancel_stream and buy_tickets.';
+
+COMMENT ON COLUMN core.streams.visibility IS 'public: everybody may watch; private: whoever has a ticket.';
+
+COMMENT ON COLUMN core.streams.ticket_price IS 'Tokens; 0 is a free ticket.';
+
+COMMENT ON COLUMN core.streams.seats IS 'How many tickets there are; NULL: any number.';
+
+COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where seats are limited.';
+
+COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
+
+COMMENT ON COLUMN core.streams.cancelled_at IS 'Ended by cancelling: every ticket was given back.';
+
+CREATE VIEW api.streams AS
+ SELECT id AS stream_id,
+    creator_id,
+    title,
+    channel,
+    visibility,
+    status,
+    ticket_price,
+    seats,
+    (seats - seats_sold) AS seats_left,
+    sales_from,
+    sales_to,
+    starts_at,
+    started_at,
+    ended_at,
+    cancelled_at,
+    created_at
+   FROM core.streams s;
+
+ALTER VIEW api.streams OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.streams IS 'Streams: whose, when, who may watch, what a ticket costs (tokens) and how many are left (NULL: any number).';
+
+CREATE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2000;
+    v_ids uuid[];
+    v_originals uuid[];
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+    v_refused core.transfer_result;
+BEGIN
+    PERFORM core._open_stream(p_stream, p_actor);
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+    UPDATE core.streams AS s
+    SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE s.id = p_stream;
+    -- all at once: what was given back already is summed up under their locks
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT DISTINCT x.id
+        FROM core.tickets AS t
+        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+        CROSS JOIN LATERAL (
+            VALUES (p.from_wallet_id), (p.to_wallet_id), (CASE WHEN t.platform_fee > 0 THEN core._system_wallet('revenue', p.asset, t.viewer_id) END)
+        ) AS x (id)
+        WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
+    ));
+    LOOP
+        v_ids := ARRAY(
+            SELECT t.id FROM core.tickets AS t
+            WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
+            ORDER BY t.id
+            LIMIT c_batch
+        );
+        EXIT WHEN cardinality(v_ids) = 0;
+        -- the payment, and the fee beside it: its next entry in the viewer's wallet
+        SELECT
+            array_agg(m.id ORDER BY m.id),
+            array_agg(ROW(
+                m.to_wallet_id, m.from_wallet_id, b.rest, m.asset, 'refund', p_reason, p_actor, NULL, NULL, NULL,
+                jsonb_build_object('refund_of', m.id), NULL
+            )::core.transfer_request ORDER BY m.id)
+        INTO v_originals, v_requests
+        FROM core.tickets AS t
+        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+        CROSS JOIN LATERAL (
+            SELECT p.id
+            UNION ALL
+            SELECT e.transfer_id FROM core.entries AS e
+            WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
+        ) AS x
+        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('ticket', 'fee')
+        CROSS JOIN LATERAL (
+            SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
+        ) AS b
+        WHERE t.id = ANY (v_ids) AND b.rest > 0;
+        v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, true);
+        SELECT r.* INTO v_refused FROM unnest(v_results) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
+        IF v_refused.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
+        END IF;
+        INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
+        SELECT
+            o.original_id, o.transfer_id, o.amount,
+            least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), 'create_debt', p_reason, o.created_at
+        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
+            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+            error_code, error, detail
+        )
+        INNER JOIN core.wallets AS w ON w.id = o.from_wallet_id;
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+            core._transfer_payload(
+                o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
+            ) || jsonb_build_object('refund_of', o.original_id)
+        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
+            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+            error_code, error, detail
+        );
+        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+    END LOOP;
+    PERFORM core._stream_event('stream.cancelled', p_stream);
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'stream.cancelled', p_stream, jsonb_build_object('reason', p_reason));
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
+END;
+$$;
+
+ALTER FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) IS 'Cancels stream p_stream, scheduled or live, and gives every ticket''s price back in the same commit, fees included. What the creator has spent of it becomes a debt that future credits pay off first. p_reason is required; p_actor must be its creator where named. Once: a stream that has ended is TS328.';
 
 CREATE FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint DEFAULT NULL::bigint, p_close boolean DEFAULT false, p_key text DEFAULT NULL::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -734,6 +1091,48 @@ ALTER FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_ope
 
 COMMENT ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) IS 'Makes the asset p_code (an amount is a whole number of 10^-p_scale of it; money: 4) and its system wallets issuance, revenue, rewards and payout_clearing, which it returns. p_opens_with_user: users who register from now on get a wallet of it.';
 
+CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text DEFAULT 'public'::text, p_ticket_price bigint DEFAULT 0, p_seats integer DEFAULT NULL::integer, p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_id uuid;
+    v_field text := CASE
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel'
+        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
+        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
+        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
+        WHEN p_starts_at IN ('infinity', '-infinity') THEN 'starts_at'
+        WHEN p_sales_from IN ('infinity', '-infinity') THEN 'sales_from'
+        WHEN p_sales_to IN ('infinity', '-infinity') OR p_sales_to <= p_sales_from THEN 'sales_to'
+    END;
+BEGIN
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+    ELSIF NOT EXISTS (
+        SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
+    ) THEN
+        PERFORM core._raise('TS212', 'CREATOR_NOT_FOUND', jsonb_build_object('creator_id', p_creator), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.streams (
+        creator_id, title, channel, visibility, ticket_price, seats, starts_at, sales_from, sales_to
+    )
+    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
+    ON CONFLICT (channel) DO NOTHING
+    RETURNING id INTO v_id;
+    IF v_id IS NULL THEN
+        PERFORM core._raise('TS329', 'CHANNEL_TAKEN', jsonb_build_object('channel', p_channel), 'Choose another name.');
+    END IF;
+    PERFORM core._stream_event('stream.created', v_id);
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = v_id;
+END;
+$_$;
+
+ALTER FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
+
 CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -942,6 +1341,25 @@ $$;
 ALTER FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) IS 'Lets the row p_rate of api.rates end at p_at (now by default). Where nothing else is in force then, what needs the rate is refused (CONFIGURATION_ERROR); a velocity limit is simply gone.';
+
+CREATE FUNCTION api.end_stream(p_stream uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (core._open_stream(p_stream, p_actor)).status <> 'live' THEN
+        PERFORM core._raise('TS330', 'STREAM_NOT_LIVE', jsonb_build_object('stream_id', p_stream), 'One that never began is cancelled.');
+    END IF;
+    UPDATE core.streams AS s SET status = 'ended', ended_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE s.id = p_stream;
+    PERFORM core._stream_event('stream.ended', p_stream);
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
+END;
+$$;
+
+ALTER FUNCTION api.end_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream, which is live, ends. p_actor must be its creator where named.';
 
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2131,6 +2549,24 @@ ALTER FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason 
 
 COMMENT ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets how low wallet p_wallet may go, in minor units: negative for an overdraft, positive for a reserve that cannot be spent, 0 for neither. Refused with TS401 while the wallet has less than that.';
 
+CREATE FUNCTION api.start_stream(p_stream uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (core._open_stream(p_stream, p_actor)).status = 'scheduled' THEN
+        UPDATE core.streams AS s SET status = 'live', started_at = clock_timestamp(), updated_at = clock_timestamp()
+        WHERE s.id = p_stream;
+        PERFORM core._stream_event('stream.started', p_stream);
+    END IF;
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
+END;
+$$;
+
+ALTER FUNCTION api.start_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream is live from now on. p_actor must be its creator where named. Live already: nothing changes.';
+
 CREATE FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before_seq bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100, p_kind text DEFAULT NULL::text) RETURNS TABLE(seq bigint, created_at timestamp with time zone, amount bigint, balance bigint, transfer_id uuid, kind text, counterparty_wallet_id uuid, counterparty_user_id uuid, reference text, metadata jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2238,6 +2674,32 @@ $$;
 ALTER FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) IS 'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units.';
+
+CREATE FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    SELECT CASE
+        WHEN s.creator_id = p_viewer THEN 'owner'
+        WHEN s.visibility = 'public' THEN 'public_stream'
+        WHEN EXISTS (
+            SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
+        ) THEN 'ticket_purchased'
+        ELSE 'no_ticket'
+    END INTO reason
+    FROM core.streams AS s
+    WHERE s.id = p_stream;
+    IF reason IS NULL THEN
+        PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
+    END IF;
+    has_access := reason <> 'no_ticket';
+END;
+$$;
+
+ALTER FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) IS 'Whether user p_viewer may watch stream p_stream, and why: owner, public_stream, ticket_purchased or no_ticket.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2837,6 +3299,57 @@ ALTER FUNCTION core._audit_refunds() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_refunds() IS 'Broken invariants of refunds and debts, as api.audit_ledger() returns them.';
 
+CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'ticket_has_transfer', 'ticket ' || t.id::text,
+        jsonb_build_object('price', t.price, 'platform_fee', t.platform_fee, 'moved', m.amount, 'kind', m.kind)
+    FROM core.tickets AS t
+    INNER JOIN core.streams AS s ON s.id = t.stream_id
+    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
+    LEFT JOIN core.wallets AS f ON f.id = m.from_wallet_id
+    LEFT JOIN core.wallets AS o ON o.id = m.to_wallet_id
+    WHERE
+        t.price > 0 AND NOT core._is_detached(t.transfer_id) AND (
+            m.id IS NULL OR f.owner_id IS DISTINCT FROM t.viewer_id
+            OR m.amount <> CASE m.kind WHEN 'ticket' THEN t.price - t.platform_fee ELSE t.platform_fee END
+            OR (m.kind = 'ticket' AND o.owner_id IS DISTINCT FROM s.creator_id) OR m.kind NOT IN ('ticket', 'fee')
+        )
+    UNION ALL
+    SELECT 'ticket_transfer_has_ticket', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount)
+    FROM core.transfers AS m
+    LEFT JOIN core.tickets AS t ON t.transfer_id = m.id
+    WHERE m.kind = 'ticket' AND t.id IS NULL
+    UNION ALL
+    SELECT
+        'seats_sold_are_tickets', 'stream ' || s.id::text,
+        jsonb_build_object('seats', s.seats, 'seats_sold', s.seats_sold, 'tickets', count(t.id))
+    FROM core.streams AS s
+    LEFT JOIN core.tickets AS t ON t.stream_id = s.id
+    WHERE s.seats IS NOT NULL
+    GROUP BY s.id
+    HAVING s.seats_sold <> count(t.id)
+    UNION ALL
+    SELECT
+        'cancelled_stream_has_no_paid_ticket', 'ticket ' || t.id::text,
+        jsonb_build_object('stream_id', s.id, 'price', t.price, 'refunded', coalesce(r.amount, 0))
+    FROM core.tickets AS t
+    INNER JOIN core.streams AS s ON s.id = t.stream_id
+    LEFT JOIN (
+        SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
+    ) AS r ON r.original_id = t.transfer_id
+    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
+    WHERE
+        s.cancelled_at IS NOT NULL AND (t.refunded_at IS NULL OR (
+            t.price > 0 AND NOT core._is_detached(t.transfer_id) AND r.amount IS DISTINCT FROM m.amount::bigint
+        ))
+$$;
+
+ALTER FUNCTION core._audit_tickets() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_tickets() IS 'Broken invariants of tickets, as api.audit_ledger() returns them.';
+
 CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -2858,8 +3371,12 @@ CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail
     LEFT JOIN core.tips AS t ON t.id = m.id
     WHERE m.kind = 'tip' AND t.id IS NULL
     UNION ALL
-    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips', t.fees, 'transfers', m.fees)
-    FROM (SELECT coalesce(sum(platform_fee), 0) AS fees FROM core.tips) AS t
+    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips_and_tickets', t.fees, 'transfers', m.fees)
+    FROM (
+        SELECT
+            (SELECT coalesce(sum(p.platform_fee), 0) FROM core.tips AS p)
+            + (SELECT coalesce(sum(k.platform_fee), 0) FROM core.tickets AS k WHERE NOT core._is_detached(k.transfer_id)) AS fees
+    ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees
 $$;
@@ -3572,6 +4089,29 @@ ALTER FUNCTION core._journal_entries(p_requests core.transfer_request[], p_resul
 
 COMMENT ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) IS 'Requests and their results side by side.';
 
+CREATE FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) RETURNS api.ticket_outcome
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_outcome api.ticket_outcome;
+BEGIN
+    SELECT
+        p_ord, t.id, t.price,
+        e.balance - CASE WHEN t.platform_fee < t.price THEN t.platform_fee ELSE 0 END,
+        t.created_at, true, NULL, NULL, NULL
+    INTO v_outcome
+    FROM core.tickets AS t
+    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
+    LEFT JOIN core.entries AS e ON e.wallet_id = m.from_wallet_id AND e.seq = m.from_seq AND e.transfer_id = m.id
+    WHERE t.id = p_ticket;
+    RETURN v_outcome;
+END;
+$$;
+
+ALTER FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) IS 'What buying this ticket was answered with.';
+
 CREATE FUNCTION core._key_reused(p_key text) RETURNS core.refusal
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -3581,6 +4121,22 @@ $$;
 ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
+
+CREATE FUNCTION core._lock_streams(p_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM
+    FROM core.streams AS s
+    WHERE s.id = ANY (p_ids)
+    ORDER BY s.id
+    FOR NO KEY UPDATE;
+END;
+$$;
+
+ALTER FUNCTION core._lock_streams(p_ids uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_streams(p_ids uuid[]) IS 'Locks streams in id order; wallets are locked after them.';
 
 CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -3907,6 +4463,32 @@ ALTER FUNCTION core._open_adjustment(p_adjustment uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._open_adjustment(p_adjustment uuid) IS 'The adjustment, locked; raises when there is none or it has been decided or has expired.';
 
+CREATE FUNCTION core._open_stream(p_stream uuid, p_actor uuid) RETURNS core.streams
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_stream core.streams;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM core._lock_streams(ARRAY[p_stream]);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.id IS NULL THEN
+        PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
+    ELSIF v_stream.creator_id <> p_actor THEN
+        PERFORM core._raise('TS505', 'NOT_STREAM_OWNER', jsonb_build_object('stream_id', p_stream), 'Only its creator may.');
+    ELSIF v_stream.status = 'ended' THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'Nothing was changed.'
+        );
+    END IF;
+    RETURN v_stream;
+END;
+$$;
+
+ALTER FUNCTION core._open_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._open_stream(p_stream uuid, p_actor uuid) IS 'The stream, locked; raises when there is none, it is somebody else''s or it has ended.';
+
 CREATE FUNCTION core._open_wallets() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3992,7 +4574,7 @@ BEGIN
                 WHERE r.name IN (
                     'velocity_amount_minute', 'velocity_amount_hour', 'velocity_amount_day',
                     'velocity_count_minute', 'velocity_count_hour', 'velocity_count_day'
-                )
+                ) AND r.valid_from <= s.now AND (r.valid_to IS NULL OR r.valid_to > s.now)
             )
     ), wallet AS (
         UPDATE core.wallets AS w
@@ -4564,6 +5146,20 @@ ALTER FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) OWNER
 
 COMMENT ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) IS 'The result stored with the key p_key of p_actor (or of this database login), if the request is the same; NULL when the key is new or NULL.';
 
+CREATE FUNCTION core._stream_event(p_type text, p_stream uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT p_type, ARRAY['creator:' || s.creator_id::text, 'stream:' || s.id::text], to_jsonb(v)
+    FROM core.streams AS s
+    INNER JOIN api.streams AS v ON v.stream_id = s.id
+    WHERE s.id = p_stream
+$$;
+
+ALTER FUNCTION core._stream_event(p_type text, p_stream uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._stream_event(p_type text, p_stream uuid) IS 'Writes the event p_type with the stream as it is now.';
+
 CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
     AS $$
@@ -4614,6 +5210,88 @@ $$;
 ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
+
+CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) RETURNS SETOF core.ticket_case
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        d.ord, d.viewer_id, d.stream_id, d.creator_id, d.idempotency_key, d.request_hash, d.price,
+        CASE WHEN p_fee_bps > 0 THEN floor(d.price * p_fee_bps / 10000)::bigint ELSE 0 END,
+        d.viewer_wallet_id, d.creator_wallet_id, d.kept_id, d.refusal,
+        d.kept_id IS NOT NULL OR (d.refusal).error_code IS NOT NULL OR (
+            d.nth = 1 AND coalesce(d.place <= d.seats_left, true)
+        )
+    FROM (
+        SELECT
+            n.*,
+            count(*) FILTER (WHERE n.nth = 1 AND n.kept_id IS NULL AND (n.refusal).error_code IS NULL)
+                OVER (PARTITION BY n.stream_id ORDER BY n.ord) AS place
+        FROM (
+            SELECT
+                c.*,
+                row_number() OVER (PARTITION BY c.viewer_id, c.stream_id ORDER BY c.ord) AS nth,
+                CASE
+                    WHEN octet_length(c.idempotency_key) NOT BETWEEN 1 AND 255
+                        THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(c.idempotency_key), 'maximum_bytes', 255))::core.refusal
+                    WHEN c.key_hash <> c.request_hash THEN core._key_reused(c.idempotency_key)
+                    WHEN c.viewer_status IS NULL
+                        THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', c.viewer_id))::core.refusal
+                    WHEN c.viewer_status <> 'active'
+                        THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', c.viewer_id))::core.refusal
+                    WHEN c.price IS NULL
+                        THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', c.stream_id))::core.refusal
+                    WHEN c.creator_id = c.viewer_id
+                        THEN ROW('TS111', 'OWN_STREAM', jsonb_build_object('stream_id', c.stream_id))::core.refusal
+                    WHEN c.has_id IS NOT NULL
+                        THEN ROW('TS325', 'TICKET_ALREADY_PURCHASED', jsonb_build_object('stream_id', c.stream_id, 'ticket_id', c.has_id))::core.refusal
+                    WHEN c.closed IS NOT NULL
+                        THEN ROW('TS327', 'SALES_CLOSED', jsonb_build_object('stream_id', c.stream_id, 'reason', c.closed))::core.refusal
+                    WHEN c.seats_left <= 0
+                        THEN ROW('TS326', 'SOLD_OUT', jsonb_build_object('stream_id', c.stream_id, 'seats', c.seats))::core.refusal
+                END AS refusal
+            FROM (
+                SELECT
+                    r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash,
+                    u.status AS viewer_status, s.creator_id, s.ticket_price AS price, s.seats, s.seats - s.seats_sold AS seats_left,
+                    CASE
+                        WHEN s.cancelled_at IS NOT NULL THEN 'cancelled'
+                        WHEN s.status = 'ended' THEN 'ended'
+                        WHEN s.visibility = 'public' THEN 'public_stream'
+                        WHEN s.sales_from > clock_timestamp() THEN 'not_yet'
+                        WHEN s.sales_to <= clock_timestamp() THEN 'over'
+                    END AS closed,
+                    k.request_hash AS key_hash,
+                    CASE WHEN k.request_hash = h.request_hash THEN t.id END AS kept_id,
+                    t.id AS has_id, vw.id AS viewer_wallet_id, cw.id AS creator_wallet_id
+                FROM unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord)
+                CROSS JOIN LATERAL (
+                    SELECT core._request_hash(r.idempotency_key, record_send(ROW('ticket'::text, r.viewer_id, r.stream_id)))
+                ) AS h (request_hash)
+                LEFT JOIN LATERAL (SELECT x.status FROM core.users AS x WHERE x.id = r.viewer_id LIMIT 1) AS u ON true
+                LEFT JOIN LATERAL (SELECT x.* FROM core.streams AS x WHERE x.id = r.stream_id LIMIT 1) AS s ON true
+                LEFT JOIN LATERAL (
+                    SELECT x.request_hash FROM core.idempotency_keys AS x
+                    WHERE x.actor_id = r.viewer_id AND x.key = r.idempotency_key LIMIT 1
+                ) AS k ON true
+                LEFT JOIN LATERAL (
+                    SELECT x.id FROM core.tickets AS x WHERE x.stream_id = r.stream_id AND x.viewer_id = r.viewer_id LIMIT 1
+                ) AS t ON true
+                LEFT JOIN LATERAL (
+                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
+                ) AS vw ON true
+                LEFT JOIN LATERAL (
+                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
+                ) AS cw ON true
+                WHERE r.ord = ANY (p_pending)
+            ) AS c
+        ) AS n
+    ) AS d
+    ORDER BY d.ord
+$$;
+
+ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) IS 'The requests at positions p_pending, each with stream, price, fee, wallets, and what speaks against it.';
 
 CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -4957,6 +5635,45 @@ CREATE VIEW api.refunds AS
 ALTER VIEW api.refunds OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.refunds IS 'Refunds: transfer_id gives back amount of original_id; owed of it became debt of the wallet that paid it.';
+
+CREATE TABLE core.tickets (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    stream_id uuid NOT NULL,
+    viewer_id uuid NOT NULL,
+    price bigint NOT NULL,
+    platform_fee bigint NOT NULL,
+    transfer_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    refunded_at timestamp with time zone,
+    CONSTRAINT tickets_check CHECK (((platform_fee >= 0) AND (platform_fee <= price))),
+    CONSTRAINT tickets_paid CHECK (((price = 0) = (transfer_id IS NULL))),
+    CONSTRAINT tickets_price_check CHECK ((price >= 0))
+);
+
+ALTER TABLE core.tickets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.tickets IS 'Who may watch a private stream, written in the commit of the payment.';
+
+COMMENT ON COLUMN core.tickets.price IS 'Tokens that the viewer paid: platform_fee and the creator''s cut.';
+
+COMMENT ON COLUMN core.tickets.transfer_id IS 'The payment to the creator (the fee, where the fee takes all); NULL for a free ticket.';
+
+COMMENT ON COLUMN core.tickets.refunded_at IS 'The stream was cancelled and the price given back.';
+
+CREATE VIEW api.tickets AS
+ SELECT id AS ticket_id,
+    stream_id,
+    viewer_id,
+    price,
+    platform_fee,
+    transfer_id,
+    created_at,
+    refunded_at
+   FROM core.tickets t;
+
+ALTER VIEW api.tickets OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.tickets IS 'Tickets; amounts in tokens.';
 
 CREATE TABLE core.tips (
     id uuid NOT NULL,
@@ -5520,6 +6237,21 @@ ALTER TABLE ONLY core.seals
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.streams
+    ADD CONSTRAINT streams_channel_key UNIQUE (channel);
+
+ALTER TABLE ONLY core.streams
+    ADD CONSTRAINT streams_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.tickets
+    ADD CONSTRAINT tickets_one_a_viewer UNIQUE (stream_id, viewer_id);
+
+ALTER TABLE ONLY core.tickets
+    ADD CONSTRAINT tickets_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.tickets
+    ADD CONSTRAINT tickets_transfer_id_key UNIQUE (transfer_id);
+
 ALTER TABLE ONLY core.tips
     ADD CONSTRAINT tips_pkey PRIMARY KEY (id);
 
@@ -5574,6 +6306,12 @@ CREATE UNIQUE INDEX refunds_transfer_id_key ON core.refunds USING btree (transfe
 CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
+
+CREATE INDEX streams_creator_id_idx ON core.streams USING btree (creator_id, id);
+
+CREATE INDEX streams_live_idx ON core.streams USING btree (id) WHERE (status = 'live'::text);
+
+CREATE INDEX tickets_viewer_id_idx ON core.tickets USING btree (viewer_id, id);
 
 CREATE INDEX tips_creator_id_idx ON ONLY core.tips USING btree (creator_id, id);
 
@@ -5765,6 +6503,56 @@ GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera
 GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_dba;
+
+GRANT SELECT ON TABLE core.streams TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(title) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(visibility) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(ticket_price) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(seats) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(seats_sold) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(sales_from) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(sales_to) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(starts_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(started_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(ended_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(cancelled_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(updated_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.streams TO tessera_app;
+GRANT SELECT ON TABLE api.streams TO tessera_scheduler;
+GRANT SELECT ON TABLE api.streams TO tessera_dba;
+GRANT SELECT ON TABLE api.streams TO tessera_readonly;
+GRANT SELECT ON TABLE api.streams TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
@@ -5814,6 +6602,11 @@ GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text
 GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
@@ -5841,6 +6634,11 @@ REVOKE ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, 
 GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.end_rate(p_rate uuid, p_at timestamp with time zone, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
@@ -5975,6 +6773,11 @@ GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_
 GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_app;
 GRANT ALL ON FUNCTION api.statement(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_before_seq bigint, p_limit integer, p_kind text) TO tessera_scheduler;
@@ -5984,6 +6787,11 @@ REVOKE ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp wit
 GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_app;
 GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_app;
+GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
@@ -6029,6 +6837,8 @@ REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_refunds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_tickets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
 
@@ -6089,7 +6899,11 @@ REVOKE ALL ON FUNCTION core._is_detached(p_transfer uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
@@ -6112,6 +6926,8 @@ REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._open_stream(p_stream uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
 
@@ -6141,9 +6957,13 @@ REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea
 
 REVOKE ALL ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._stream_event(p_type text, p_stream uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
 
@@ -6216,6 +7036,19 @@ GRANT SELECT ON TABLE api.refunds TO tessera_app;
 GRANT SELECT ON TABLE api.refunds TO tessera_scheduler;
 GRANT SELECT ON TABLE api.refunds TO tessera_dba;
 GRANT SELECT ON TABLE api.refunds TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.tickets FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN,UPDATE ON TABLE core.tickets TO tessera_owner;
+GRANT SELECT ON TABLE core.tickets TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.tickets TO tessera_ledger;
+
+GRANT UPDATE(refunded_at) ON TABLE core.tickets TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.tickets TO tessera_app;
+GRANT SELECT ON TABLE api.tickets TO tessera_scheduler;
+GRANT SELECT ON TABLE api.tickets TO tessera_dba;
+GRANT SELECT ON TABLE api.tickets TO tessera_readonly;
+GRANT SELECT ON TABLE api.tickets TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.tips FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips TO tessera_owner;

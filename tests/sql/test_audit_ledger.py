@@ -72,6 +72,10 @@ BROKEN: dict[str, list[str]] = {
         "UPDATE core.users AS u SET referred_by_id = r.id FROM core.users AS r"
         " WHERE (u.username, r.username) IN (('alice', 'bob'), ('bob', 'alice'))"
     ],
+    "ticket_has_transfer": ["UPDATE core.tickets SET platform_fee = platform_fee + 1 WHERE refunded_at IS NULL"],
+    "ticket_transfer_has_ticket": ["DELETE FROM core.tickets WHERE refunded_at IS NULL"],
+    "seats_sold_are_tickets": ["UPDATE core.streams SET seats_sold = seats_sold - 1 WHERE seats IS NOT NULL"],
+    "cancelled_stream_has_no_paid_ticket": ["UPDATE core.tickets SET refunded_at = NULL WHERE refunded_at IS NOT NULL"],
     "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
     "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
     "tip_transfer_has_tip": ["DELETE FROM core.tips"],
@@ -88,6 +92,12 @@ async def _busy(world: World) -> None:
     )
     await set_fee(world.db, 2500)
     await tip(world.db, Tip(sender=world.alice.id, creator=world.creator.id, amount=20, key="k"))
+    for channel in ("open", "cancelled"):
+        stream = await world.db.fetchval(
+            "SELECT stream_id FROM api.create_stream($1, 'Show', $2, 'private', 4, 9)", world.creator.id, channel
+        )
+        await world.db.execute("SELECT api.buy_ticket($1, $2)", world.alice.id, stream)
+    await world.db.execute("SELECT api.cancel_stream($1, 'ill')", stream)
     for kind in ("partly", "released"):
         hold = await world.db.fetchval(
             "SELECT hold_id FROM api.place_hold($1, 10, interval '1 hour', p_kind => $2)", world.alice.wallet, kind

@@ -18,6 +18,8 @@ AS $$
     SELECT a.rule, a.subject, a.detail FROM core._audit_adjustments() AS a
     UNION ALL
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
+    UNION ALL
+    SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
 $$;
 
 COMMENT ON FUNCTION api.audit_ledger() IS

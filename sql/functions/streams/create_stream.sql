@@ -1,0 +1,55 @@
+-- create_stream: a creator announces a stream.
+-- Locks    nothing
+-- Decides  that p_creator is a creator who may act; the form of the rest
+-- Writes   streams, outbox 'stream.created'
+-- Errors   TS101 INVALID_REQUEST, TS212 CREATOR_NOT_FOUND, TS329 CHANNEL_TAKEN
+CREATE OR REPLACE FUNCTION api.create_stream(
+    p_creator uuid,
+    p_title text,
+    p_channel text,
+    p_visibility text DEFAULT 'public',
+    p_ticket_price bigint DEFAULT 0,
+    p_seats integer DEFAULT NULL,
+    p_starts_at timestamptz DEFAULT NULL,
+    p_sales_from timestamptz DEFAULT NULL,
+    p_sales_to timestamptz DEFAULT NULL
+) RETURNS SETOF api.streams
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_id uuid;
+    v_field text := CASE
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel'
+        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
+        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
+        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
+        WHEN p_starts_at IN ('infinity', '-infinity') THEN 'starts_at'
+        WHEN p_sales_from IN ('infinity', '-infinity') THEN 'sales_from'
+        WHEN p_sales_to IN ('infinity', '-infinity') OR p_sales_to <= p_sales_from THEN 'sales_to'
+    END;
+BEGIN
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+    ELSIF NOT EXISTS (
+        SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
+    ) THEN
+        PERFORM core._raise('TS212', 'CREATOR_NOT_FOUND', jsonb_build_object('creator_id', p_creator), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.streams (
+        creator_id, title, channel, visibility, ticket_price, seats, starts_at, sales_from, sales_to
+    )
+    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
+    ON CONFLICT (channel) DO NOTHING
+    RETURNING id INTO v_id;
+    IF v_id IS NULL THEN
+        PERFORM core._raise('TS329', 'CHANNEL_TAKEN', jsonb_build_object('channel', p_channel), 'Choose another name.');
+    END IF;
+    PERFORM core._stream_event('stream.created', v_id);
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = v_id;
+END;
+$$;
+
+COMMENT ON FUNCTION api.create_stream(uuid, text, text, text, bigint, integer, timestamptz, timestamptz, timestamptz) IS
+'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
