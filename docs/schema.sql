@@ -1146,7 +1146,7 @@ DECLARE
         p_key, record_send(ROW('reward'::text, p_user, p_amount, p_asset, p_reason))
     );
     v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
-    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status);
+    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status, p_own => true);
     v_user_id CONSTANT uuid := (SELECT u.id FROM core.users AS u WHERE u.id = p_user);
     v_wallet_id CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
     v_referrer core.users;
@@ -1749,7 +1749,7 @@ DECLARE
         p_key, record_send(ROW('refund'::text, p_transfer, p_amount, p_policy, p_reason))
     );
     v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
-    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status);
+    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status, p_own => true);
     v_original core.transfers;
     v_stored jsonb;
     v_payee core.wallets;
@@ -2770,7 +2770,7 @@ $$;
 
 ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case, and none of tip, fee, refund, reward, referral, adjustment, which are made by functions of their own; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
 
 CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3506,12 +3506,14 @@ ALTER FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_cr
 
 COMMENT ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) IS 'The refusal of a tip that is malformed or whose sender or creator is not there; NULL when nothing speaks against it.';
 
-CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS core.refusal
+CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_own boolean DEFAULT false) RETURNS core.refusal
     LANGUAGE sql PARALLEL SAFE
     AS $_$
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
+        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment') AND NOT p_own
+            THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reference', 'maximum_bytes', 255))::core.refusal
         WHEN pg_column_size(p_metadata) > 4096
@@ -3527,9 +3529,9 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     END
 $_$;
 
-ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
+ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it.';
+COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it. Kinds of functions that write more than the transfer are refused unless it is such a function that asks (p_own).';
 
 CREATE FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) RETURNS void
     LANGUAGE sql
@@ -6850,7 +6852,7 @@ REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
 

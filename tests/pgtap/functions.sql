@@ -63,7 +63,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._check_actor(uuid)', false),
 ('core._check_admin(uuid)', false),
 ('core._check_tip(api.tip_request,text,boolean)', false),
-('core._check_transfer(text,text,jsonb,text,uuid,text,timestamp with time zone)', false),
+('core._check_transfer(text,text,jsonb,text,uuid,text,timestamp with time zone,boolean)', false),
 ('core._count_velocity(uuid[],uuid[],core.velocity_rules,bigint[],timestamp with time zone)', false),
 ('core._database_actor()', false),
 ('core._entry_at(uuid,timestamp with time zone)', false),

@@ -54,6 +54,10 @@ REFUSALS: dict[str, Case] = {
     "empty key": _case("TS106", "IDEMPOTENCY_KEY_INVALID", {"bytes": 0, "maximum_bytes": 255}, key=""),
     "long key": _case("TS106", "IDEMPOTENCY_KEY_INVALID", {"bytes": 256, "maximum_bytes": 255}, key="k" * 256),
     "kind": _case("TS109", "INVALID_KIND", {"kind": "No Kind"}, kind="No Kind"),
+    **{
+        f"kind of another function: {kind}": _case("TS109", "INVALID_KIND", {"kind": kind, "reserved": True}, kind=kind)
+        for kind in ("tip", "fee", "refund", "reward", "referral", "adjustment")
+    },
     "long kind": _case("TS109", "INVALID_KIND", {"kind": "k" * 80}, kind="k" * 200),
     "payer's wallet is not": _case("TS210", "WALLET_NOT_FOUND", {"wallet_id": str(NOBODY)}, source=NOBODY),
     "payee's wallet is not": _case("TS210", "WALLET_NOT_FOUND", {"wallet_id": str(NOBODY)}, target=NOBODY),

@@ -244,6 +244,7 @@ PLACE_REFUSED: dict[str, Case] = {
     ),
     "empty key": _refused("TS106", "IDEMPOTENCY_KEY_INVALID", {"bytes": 0, "maximum_bytes": 255}, key=""),
     "kind": _refused("TS109", "INVALID_KIND", {"kind": "No"}, kind="No"),
+    "tip": _refused("TS109", "INVALID_KIND", {"kind": "tip", "reserved": True}, kind="tip"),
     "no wallet": _refused("TS210", "WALLET_NOT_FOUND", {"wallet_id": str(NOBODY)}, wallet=NOBODY),
     "unknown actor": _refused("TS211", "USER_NOT_FOUND", {"user_id": str(NOBODY)}, actor=NOBODY),
     "frozen": lambda w: (

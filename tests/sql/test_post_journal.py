@@ -90,6 +90,7 @@ REFUSED: dict[str, Case] = {
     "no legs": lambda w: (_journal([]), "TS101", "INVALID_REQUEST"),
     "long reference": lambda w: (_one(w, reference="r" * 256), "TS101", "INVALID_REQUEST"),
     "kind": lambda w: (_one(w, kind="No"), "TS109", "INVALID_KIND"),
+    "tip": lambda w: (_one(w, kind="tip"), "TS109", "INVALID_KIND"),
     "other asset": lambda w: (_one(w, asset="EUR"), "TS103", "ASSET_MISMATCH"),
     "nothing": lambda w: (_journal([_leg(w.alice.wallet, w.bob.wallet, 0)]), "TS102", "INVALID_AMOUNT"),
     "to itself": lambda w: (_journal([_leg(w.alice.wallet, w.alice.wallet, 1)]), "TS104", "SELF_TRANSFER"),

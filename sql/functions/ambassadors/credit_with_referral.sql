@@ -27,7 +27,7 @@ DECLARE
         p_key, record_send(ROW('reward'::text, p_user, p_amount, p_asset, p_reason))
     );
     v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
-    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status);
+    v_refusal core.refusal := core._check_transfer('reward', p_reason, NULL, p_key, p_actor, v_status, p_own => true);
     v_user_id CONSTANT uuid := (SELECT u.id FROM core.users AS u WHERE u.id = p_user);
     v_wallet_id CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
     v_referrer core.users;

@@ -26,7 +26,7 @@ DECLARE
         p_key, record_send(ROW('refund'::text, p_transfer, p_amount, p_policy, p_reason))
     );
     v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
-    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status);
+    v_refusal core.refusal := core._check_transfer('refund', p_reason, NULL, p_key, p_actor, v_status, p_own => true);
     v_original core.transfers;
     v_stored jsonb;
     v_payee core.wallets;
