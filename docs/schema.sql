@@ -616,7 +616,7 @@ BEGIN
         FROM (
             SELECT
                 c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id AS from_id,
-                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'ticket' AS kind, true AS lead
+                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
             FROM unnest(v_cases) AS c
             WHERE c.price > c.fee AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
             UNION ALL
@@ -814,7 +814,7 @@ BEGIN
             SELECT e.transfer_id FROM core.entries AS e
             WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
         ) AS x
-        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('ticket', 'fee')
+        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
         CROSS JOIN LATERAL (
             SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
         ) AS b
@@ -2770,7 +2770,7 @@ $$;
 
 ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case, and none of tip, fee, refund, reward, referral, adjustment, which are made by functions of their own; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case, and none of tip, fee, refund, reward, referral, adjustment, stream_ticket, which are made by functions of their own; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
 
 CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3313,14 +3313,14 @@ CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, det
     WHERE
         t.price > 0 AND NOT core._is_detached(t.transfer_id) AND (
             m.id IS NULL OR f.owner_id IS DISTINCT FROM t.viewer_id
-            OR m.amount <> CASE m.kind WHEN 'ticket' THEN t.price - t.platform_fee ELSE t.platform_fee END
-            OR (m.kind = 'ticket' AND o.owner_id IS DISTINCT FROM s.creator_id) OR m.kind NOT IN ('ticket', 'fee')
+            OR m.amount <> CASE m.kind WHEN 'stream_ticket' THEN t.price - t.platform_fee ELSE t.platform_fee END
+            OR (m.kind = 'stream_ticket' AND o.owner_id IS DISTINCT FROM s.creator_id) OR m.kind NOT IN ('stream_ticket', 'fee')
         )
     UNION ALL
     SELECT 'ticket_transfer_has_ticket', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount)
     FROM core.transfers AS m
     LEFT JOIN core.tickets AS t ON t.transfer_id = m.id
-    WHERE m.kind = 'ticket' AND t.id IS NULL
+    WHERE m.kind = 'stream_ticket' AND t.id IS NULL
     UNION ALL
     SELECT
         'seats_sold_are_tickets', 'stream ' || s.id::text,
@@ -3512,7 +3512,7 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
-        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment') AND NOT p_own
+        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket') AND NOT p_own
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reference', 'maximum_bytes', 255))::core.refusal
@@ -6397,6 +6397,10 @@ CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH RO
 
 CREATE TRIGGER sessions_notify_revoked AFTER UPDATE OF revoked_at ON core.sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION core._notify_rights('user_id');
 
+CREATE TRIGGER tickets_guard_history BEFORE DELETE OR TRUNCATE ON core.tickets FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER tickets_guard_writes BEFORE INSERT OR UPDATE ON core.tickets FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER tips_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.tips FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
@@ -7040,7 +7044,7 @@ GRANT SELECT ON TABLE api.refunds TO tessera_dba;
 GRANT SELECT ON TABLE api.refunds TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.tickets FROM tessera_owner;
-GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN,UPDATE ON TABLE core.tickets TO tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tickets TO tessera_owner;
 GRANT SELECT ON TABLE core.tickets TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.tickets TO tessera_ledger;
 

@@ -126,4 +126,4 @@ GRANT UPDATE (
 GRANT UPDATE (refunded_at) ON core.tickets TO tessera_ledger;
 GRANT SELECT ON core.streams, core.tickets TO tessera_dba;
 GRANT SELECT ON api.streams, api.tickets TO tessera_ledger;
-REVOKE DELETE, TRUNCATE ON core.tickets FROM tessera_owner;
+REVOKE UPDATE, DELETE, TRUNCATE ON core.tickets FROM tessera_owner;

@@ -8,6 +8,12 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
 ('core.rates', '{valid_to}'::name []),
+(
+    'core.streams',
+    '{cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
+    ' starts_at, status, ticket_price, title, updated_at, visibility}'::name []
+),
+('core.tickets', '{refunded_at}'::name []),
 ('core.users', '{referred_by_id}'::name []),
 ('core.velocity_counters', '{since, used}'::name []),
 (

@@ -27,6 +27,8 @@ FROM (VALUES
 ('core.refunds', 'refunds_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
 ('core.seals', 'seals_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_seals', false),
 ('core.seals', 'seals_guard_writes', 'BEFORE INSERT', 'core._guard_seals', true),
+('core.tickets', 'tickets_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.tickets', 'tickets_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
 ('core.tips', 'tips_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.transfers', 'transfers_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.transfers', 'transfers_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
@@ -94,7 +96,7 @@ SELECT ok(
 )
 FROM unnest(ARRAY[
     'adjustments', 'audit_log', 'captures', 'entries', 'holds', 'idempotency_keys', 'rates', 'refunds', 'seals',
-    'tips', 'transfers', 'wallets'
+    'tickets', 'tips', 'transfers', 'wallets'
 ]) AS h (name);
 
 SELECT * FROM finish();

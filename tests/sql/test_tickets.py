@@ -75,7 +75,7 @@ async def test_a_ticket(world: World, app_conn: Connection, stream: UUID) -> Non
     assert (kept["ticket_id"], kept["stream_id"], kept["viewer_id"]) == (row["ticket_id"], stream, world.alice.id)
     moved = await world.db.fetchrow("SELECT * FROM api.transfers WHERE transfer_id = $1", kept["transfer_id"])
     assert moved is not None
-    assert (moved["kind"], moved["reference"], moved["actor_id"]) == ("ticket", str(stream), world.alice.id)
+    assert (moved["kind"], moved["reference"], moved["actor_id"]) == ("stream_ticket", str(stream), world.alice.id)
     event = await world.db.fetchrow("SELECT channels FROM core.outbox WHERE type = 'ticket.sold'")
     assert event is not None
     assert event["channels"] == [f"creator:{world.creator.id}", f"user:{world.alice.id}", f"stream:{stream}"]

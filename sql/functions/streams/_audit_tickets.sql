@@ -17,14 +17,14 @@ AS $$
     WHERE
         t.price > 0 AND NOT core._is_detached(t.transfer_id) AND (
             m.id IS NULL OR f.owner_id IS DISTINCT FROM t.viewer_id
-            OR m.amount <> CASE m.kind WHEN 'ticket' THEN t.price - t.platform_fee ELSE t.platform_fee END
-            OR (m.kind = 'ticket' AND o.owner_id IS DISTINCT FROM s.creator_id) OR m.kind NOT IN ('ticket', 'fee')
+            OR m.amount <> CASE m.kind WHEN 'stream_ticket' THEN t.price - t.platform_fee ELSE t.platform_fee END
+            OR (m.kind = 'stream_ticket' AND o.owner_id IS DISTINCT FROM s.creator_id) OR m.kind NOT IN ('stream_ticket', 'fee')
         )
     UNION ALL
     SELECT 'ticket_transfer_has_ticket', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount)
     FROM core.transfers AS m
     LEFT JOIN core.tickets AS t ON t.transfer_id = m.id
-    WHERE m.kind = 'ticket' AND t.id IS NULL
+    WHERE m.kind = 'stream_ticket' AND t.id IS NULL
     UNION ALL
     SELECT
         'seats_sold_are_tickets', 'stream ' || s.id::text,

@@ -1,7 +1,7 @@
 -- buy_ticket: a ticket of a private stream. The batch of one.
 -- Locks    the stream; then the wallets of viewer and creator, and a revenue shard if there is a fee, in id order
 -- Decides  as api.buy_tickets
--- Writes   wallets, transfers (ticket, fee), entries, idempotency_keys, tickets, streams (seats_sold), outbox 'ticket.sold'
+-- Writes   wallets, transfers (stream_ticket, fee), entries, idempotency_keys, tickets, streams (seats_sold), outbox 'ticket.sold'
 -- Errors   TS106 IDEMPOTENCY_KEY_INVALID, TS111 OWN_STREAM, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND,
 --          TS218 STREAM_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT,
 --          TS325 TICKET_ALREADY_PURCHASED, TS326 SOLD_OUT, TS327 SALES_CLOSED, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED,

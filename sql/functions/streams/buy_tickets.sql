@@ -3,7 +3,7 @@
 --          order
 -- Decides  viewer, stream, sales window, one ticket a viewer, seats; the fee by the rate platform_fee; then as core._post_transfers.
 --          A seat that one request could not pay for goes to the next one
--- Writes   wallets, transfers (ticket, fee), entries, idempotency_keys, tickets, streams (seats_sold), outbox 'ticket.sold'
+-- Writes   wallets, transfers (stream_ticket, fee), entries, idempotency_keys, tickets, streams (seats_sold), outbox 'ticket.sold'
 -- Errors   TS107 BATCH_TOO_LARGE, TS801 CONFIGURATION_ERROR (raised); per ticket, in its outcome: TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS111 OWN_STREAM, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS218 STREAM_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
 --          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS325 TICKET_ALREADY_PURCHASED, TS326 SOLD_OUT,
@@ -52,7 +52,7 @@ BEGIN
         FROM (
             SELECT
                 c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id AS from_id,
-                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'ticket' AS kind, true AS lead
+                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
             FROM unnest(v_cases) AS c
             WHERE c.price > c.fee AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
             UNION ALL

@@ -62,7 +62,7 @@ BEGIN
             SELECT e.transfer_id FROM core.entries AS e
             WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
         ) AS x
-        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('ticket', 'fee')
+        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
         CROSS JOIN LATERAL (
             SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
         ) AS b

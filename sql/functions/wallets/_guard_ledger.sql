@@ -57,3 +57,8 @@ CREATE OR REPLACE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds
 FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER refunds_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.refunds
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER tickets_guard_writes BEFORE INSERT OR UPDATE ON core.tickets
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER tickets_guard_history BEFORE DELETE OR TRUNCATE ON core.tickets
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

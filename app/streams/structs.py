@@ -1,0 +1,76 @@
+"""What the routes of streams take and give. Prices are tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$", examples=["Late show"])]
+Channel = Annotated[
+    str,
+    Meta(pattern=r"^[a-z0-9][a-z0-9_-]{2,62}$", description="Its name; nobody else has it.", examples=["late-show"]),
+]
+Visibility = Literal["public", "private"]
+StreamStatus = Literal["scheduled", "live", "ended"]
+AccessReason = Literal["public_stream", "ticket_purchased", "owner", "no_ticket"]
+
+
+class StreamRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A stream to announce. Tickets are for private ones: ``seats`` of them at most, sold in a window of time."""
+
+    title: Title
+    channel: Channel
+    visibility: Visibility = "public"
+    ticket_price: Annotated[int, Meta(ge=0, le=1_000_000_000, description="Tokens; 0 is free.", examples=[50])] = 0
+    seats: Annotated[int, Meta(ge=1, le=10_000_000, description="None: any number.")] | None = None
+    starts_at: datetime | None = None
+    sales_from: datetime | None = None
+    sales_to: datetime | None = None
+
+
+class CancelRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why there will be no stream."""
+
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", examples=["I have lost my voice."])
+    ]
+
+
+class Stream(msgspec.Struct, kw_only=True):
+    """A stream. ``seats_left`` is None where any number may come."""
+
+    stream_id: UUID
+    creator_id: UUID
+    title: str
+    channel: str
+    visibility: Visibility
+    status: StreamStatus
+    ticket_price: int
+    seats: int | None
+    seats_left: int | None
+    sales_from: datetime | None
+    sales_to: datetime | None
+    starts_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancelled_at: datetime | None
+    created_at: datetime
+
+
+class Access(msgspec.Struct, kw_only=True):
+    """Whether the caller may watch, and why."""
+
+    has_access: bool
+    reason: AccessReason
+
+
+class TicketReceipt(msgspec.Struct, kw_only=True):
+    """A ticket that was bought, and the caller's balance right after it (None where it was free)."""
+
+    ticket_id: UUID
+    price: int
+    new_balance: int | None
