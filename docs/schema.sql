@@ -457,8 +457,23 @@ CREATE FUNCTION api.attach_month(p_what text) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    v_moved CONSTANT text [] := core._move_month(p_what, false);
+    v_missing CONSTANT text [] := ARRAY(
+        SELECT p.name
+        FROM core.partitions AS p
+        INNER JOIN core.partitioned AS t ON t.name = p.table_name
+        WHERE (t.name = p_what OR (p_what = 'books' AND t.books))
+            AND p.detached_to = t.attached_from AND to_regclass(format('core.%I', p.name)) IS NULL
+        ORDER BY p.name
+    );
+    v_moved text [];
 BEGIN
+    IF cardinality(v_missing) > 0 THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what, 'elsewhere', v_missing),
+            'Restore these tables first.'
+        );
+    END IF;
+    v_moved := core._move_month(p_what, false);
     IF v_moved IS NULL THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
@@ -1496,6 +1511,9 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
     END IF;
+    -- Before the wallet's id is made, which may then wait for somebody who opens the same: what is sealed (api.seal_entries)
+    -- is told by ids that are no older than the number of their transaction.
+    PERFORM pg_current_xact_id();
     INSERT INTO core.wallets (purpose, asset, shard, minimum)
     SELECT p_purpose, p_asset, g.shard, p_minimum FROM generate_series(0, p_shards - 1) AS g (shard)
     ON CONFLICT (purpose, asset, shard) WHERE owner_id IS NULL DO NOTHING;
@@ -1526,6 +1544,9 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
     END IF;
+    -- Before the wallet's id is made, which may then wait for somebody who opens the same: what is sealed (api.seal_entries)
+    -- is told by ids that are no older than the number of their transaction.
+    PERFORM pg_current_xact_id();
     INSERT INTO core.wallets (owner_id, asset) VALUES (p_owner, p_asset)
     ON CONFLICT (owner_id, asset) WHERE owner_id IS NOT NULL DO NOTHING;
     RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.owner_id = p_owner AND w.asset = p_asset;
@@ -2014,7 +2035,7 @@ BEGIN
     )
     VALUES (
         p_from, p_to, p_amount, v_from.asset, p_reason, p_actor, session_user, v_now,
-        v_now + make_interval(days => core._rate('adjustment_valid')::integer)
+        v_now + make_interval(days => least(core._rate('adjustment_valid'), 36500)::integer)
     )
     RETURNING id INTO v_id;
     PERFORM core._store_result(p_actor, p_key, v_hash, jsonb_build_object('adjustment_id', v_id));
@@ -2070,7 +2091,7 @@ DECLARE
 BEGIN
     v_found := ARRAY(SELECT to_jsonb(v) FROM api.audit_ledger() AS v);
     INSERT INTO core.audits (started_at, finished_at, violations, found)
-    VALUES (v_started, clock_timestamp(), cardinality(v_found), to_jsonb(v_found [1:100]))
+    VALUES (v_started, greatest(v_started, clock_timestamp()), cardinality(v_found), to_jsonb(v_found [1:100]))
     RETURNING id INTO v_id;
     DELETE FROM core.audits AS a
     WHERE a.id < (SELECT o.id FROM core.audits AS o ORDER BY o.id DESC OFFSET 999 LIMIT 1);
@@ -2154,6 +2175,8 @@ CREATE FUNCTION api.seal_entries(p_limit integer DEFAULT 20000, p_margin interva
     AS $$
 DECLARE
     c_lock CONSTANT bigint := 139166245879811;
+    -- in seconds: a month is no fixed time, and years before 1970 have no ids
+    v_margin CONSTANT numeric := extract(EPOCH FROM p_margin);
     v_until timestamptz;
     v_last core.seals;
     v_from uuid;
@@ -2161,11 +2184,11 @@ DECLARE
     v_low uuid;
     v_seal core.seals;
 BEGIN
-    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (p_margin >= interval '0') IS NOT TRUE THEN
+    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 31557600) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE THEN 'p_limit' ELSE 'p_margin' END),
-            'A limit of 1 to 1000000 rows, and a margin that is not negative.'
+            'A limit of 1 to 1000000 rows, and a margin of 0 to a year.'
         );
     END IF;
     PERFORM pg_advisory_xact_lock(c_lock);
@@ -2178,7 +2201,7 @@ BEGIN
 
     SELECT s.* INTO v_last FROM core.seals AS s ORDER BY s.block DESC LIMIT 1;
     v_from := coalesce(v_last.to_id, '00000000-0000-0000-0000-000000000000');
-    v_to := core._uuid_floor(v_until - p_margin);
+    v_to := core._uuid_floor(v_until - v_margin * interval '1 second');
     v_low := least(
         (SELECT t.id FROM core.transfers AS t WHERE t.id >= v_from AND t.id < v_to ORDER BY t.id LIMIT 1),
         (SELECT w.id FROM core.wallets AS w WHERE w.id >= v_from AND w.id < v_to ORDER BY w.id LIMIT 1),
@@ -2901,7 +2924,8 @@ BEGIN
             END IF;
             SELECT c.* INTO v_found FROM core._seal_content(v_seal.from_id, v_seal.to_id) AS c;
             detail := jsonb_build_object('from_id', v_seal.from_id, 'to_id', v_seal.to_id, 'up_to', core._uuid_time(v_seal.to_id));
-            IF (v_seal.from_id < v_books) IS NOT TRUE THEN
+            -- by its end: a block may begin in a month that had nothing more to seal, and hold what is in the next
+            IF (v_seal.to_id <= v_books) IS NOT TRUE THEN
                 v_first := coalesce(v_first, v_seal.from_id);
                 v_entries := v_entries + 2 * v_found.transfers;
                 IF (v_found.transfers, v_found.transfers_digest) <> (v_seal.transfers, v_seal.transfers_digest) THEN
@@ -2915,7 +2939,7 @@ BEGIN
                 detail := detail || jsonb_build_object('sealed', v_seal.wallets, 'found', v_found.wallets);
                 RETURN NEXT;
             END IF;
-            IF (v_seal.from_id < v_acts) IS NOT TRUE AND (v_found.acts, v_found.acts_digest) <> (v_seal.acts, v_seal.acts_digest) THEN
+            IF (v_seal.to_id <= v_acts) IS NOT TRUE AND (v_found.acts, v_found.acts_digest) <> (v_seal.acts, v_seal.acts_digest) THEN
                 rule := 'sealed_acts_are_unchanged';
                 detail := detail || jsonb_build_object('sealed', v_seal.acts, 'found', v_found.acts);
                 RETURN NEXT;
@@ -3061,6 +3085,7 @@ CREATE FUNCTION core._audit_adjustments() RETURNS TABLE(rule text, subject text,
             t.amount::bigint IS DISTINCT FROM a.amount OR t.from_wallet_id IS DISTINCT FROM a.from_wallet_id
             OR t.to_wallet_id IS DISTINCT FROM a.to_wallet_id OR t.kind IS DISTINCT FROM 'adjustment'
         )
+        AND NOT core._is_detached(a.transfer_id)
     UNION ALL
     SELECT
         'adjustment_took_two_people', 'adjustment ' || a.id::text,
@@ -4300,7 +4325,7 @@ CREATE FUNCTION core._move_month(p_what text, p_detach boolean) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
-    SET lock_timeout TO '2s'
+    SET lock_timeout TO '300ms'
     AS $$
 DECLARE
     c_lock CONSTANT bigint := 139166245879810;
@@ -4357,7 +4382,7 @@ BEGIN
         ) AS o ON true;
         v_wrong := core._months_fit(v_low, core._uuid_floor(v_to), v_to);
     END IF;
-    FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name LOOP
+    FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name DESC LOOP
         FOR v_partition IN
             SELECT p.* FROM core.partitions AS p
             WHERE p.table_name = v_table.name AND p.to_at <= v_to
@@ -4985,6 +5010,7 @@ COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16
 
 CREATE FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) RETURNS record
     LANGUAGE plpgsql STABLE
+    SET client_encoding TO 'UTF8'
     AS $$
 BEGIN
     SELECT count(*), sha256(coalesce(string_agg(record_send(r), ''::bytea ORDER BY r.id), ''))
@@ -6999,9 +7025,27 @@ REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
 GRANT SELECT ON TABLE core.audit_log TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_app;
-GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_scheduler;
+GRANT SELECT ON TABLE core.audit_log TO tessera_app;
+GRANT SELECT ON TABLE core.audit_log TO tessera_scheduler;
 GRANT SELECT,INSERT ON TABLE core.audit_log TO tessera_ledger;
+
+GRANT INSERT(actor_id) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(actor_id) ON TABLE core.audit_log TO tessera_scheduler;
+
+GRANT INSERT(action) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(action) ON TABLE core.audit_log TO tessera_scheduler;
+
+GRANT INSERT(subject_id) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(subject_id) ON TABLE core.audit_log TO tessera_scheduler;
+
+GRANT INSERT(details) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(details) ON TABLE core.audit_log TO tessera_scheduler;
+
+GRANT INSERT(request_id) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(request_id) ON TABLE core.audit_log TO tessera_scheduler;
+
+GRANT INSERT(address) ON TABLE core.audit_log TO tessera_app;
+GRANT INSERT(address) ON TABLE core.audit_log TO tessera_scheduler;
 
 GRANT SELECT ON TABLE api.audit_log TO tessera_app;
 GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;

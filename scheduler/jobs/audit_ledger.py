@@ -18,6 +18,8 @@ log = structlog.get_logger("tessera.scheduler")
 async def audit_ledger(context: JobContext) -> int:
     """Check every invariant of the ledger; a violation is logged as critical and shown as a metric."""
     if not await context.pool.fetchval(DUE, SHARE):
+        # after a restart too, the metric tells what is known
+        LEDGER_VIOLATIONS.set(await context.pool.fetchval(NEWEST))
         return 0
     async with context.unhurried() as connection:
         audit = await connection.fetchrow("SELECT * FROM api.run_audit()")
@@ -37,6 +39,9 @@ async def audit_ledger(context: JobContext) -> int:
 DUE = """
 SELECT NOT EXISTS (
     SELECT FROM api.audits AS a
-    WHERE clock_timestamp() < a.finished_at + ($1::integer - 1) * (a.finished_at - a.started_at)
+    WHERE a.finished_at <= clock_timestamp()
+        AND clock_timestamp() < a.finished_at + ($1::integer - 1) * (a.finished_at - a.started_at)
 )
 """
+
+NEWEST = "SELECT a.violations FROM api.audits AS a ORDER BY a.audit_id DESC LIMIT 1"

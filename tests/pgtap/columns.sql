@@ -1,5 +1,5 @@
--- The only columns that can be written where their table cannot: by the functions' role, and by nobody else. What is
--- history has none.
+-- The only columns that can be written where their table cannot: by the functions' role, and what services say of an act.
+-- What is history has none to be changed.
 BEGIN;
 SET LOCAL search_path = tap, pg_catalog;
 SELECT no_plan();
@@ -30,7 +30,11 @@ SELECT set_eq(
     WHERE c.relnamespace IN ('core'::regnamespace, 'api'::regnamespace)$$,
     $$SELECT e.relation, c.name::text, 'tessera_ledger' AS role, 'UPDATE' AS privilege, false AS grantable
     FROM expected AS e
-    CROSS JOIN unnest(e.columns) AS c (name)$$,
+    CROSS JOIN unnest(e.columns) AS c (name)
+    UNION ALL
+    SELECT 'core.audit_log', c.name, r.name, 'INSERT', false
+    FROM unnest(ARRAY['action', 'actor_id', 'address', 'details', 'request_id', 'subject_id']) AS c (name)
+    CROSS JOIN unnest(ARRAY['tessera_app', 'tessera_scheduler']) AS r (name)$$,
     'no column is granted to anybody that is not listed'
 );
 

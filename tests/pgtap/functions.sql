@@ -204,7 +204,7 @@ SELECT is_empty(
     $$SELECT p.oid::regprocedure, s.setting FROM pg_proc AS p
     CROSS JOIN unnest(p.proconfig) AS s (setting)
     WHERE p.pronamespace IN ('core'::regnamespace, 'api'::regnamespace)
-    AND s.setting !~ '^(search_path=pg_catalog, pg_temp|plan_cache_mode=force_(generic|custom)_plan|TimeZone=UTC|lock_timeout=2s|enable_[a-z]+=off)$'$$,
+    AND s.setting !~ '^(search_path=pg_catalog, pg_temp|plan_cache_mode=force_(generic|custom)_plan|TimeZone=UTC|client_encoding=UTF8|lock_timeout=(2s|300ms)|enable_[a-z]+=off)$'$$,
     'no function sets anything else but what the planner may do, what a month is, and how long to wait'
 );
 

@@ -26,7 +26,7 @@ FROM (VALUES
 ('core.adjustments', '', '', '', 'r', '', 'ra', 'raxt'),
 ('core.api_keys', '', 'rawd', '', 'r', '', '', 'rawdDxt'),
 ('core.assets', '', 'r', 'r', 'r', '', 'ra', 'rawdDxt'),
-('core.audit_log', '', 'ra', 'ra', 'r', '', 'ra', 'raxt'),
+('core.audit_log', '', 'r', 'r', 'r', '', 'ra', 'raxt'),
 ('core.audits', '', '', '', 'r', '', 'rad', 'rawdDxt'),
 ('core.brought_forward', '', '', '', 'r', '', 'r', 'rawdDxt'),
 ('core.captures', '', '', '', 'r', '', 'ra', 'raxt'),

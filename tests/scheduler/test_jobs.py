@@ -111,6 +111,17 @@ async def test_a_broken_invariant_is_a_metric(runner: Runner, db: Connection) ->
     assert kept is not None
     assert (kept["violations"], json.loads(kept["found"])[0]["rule"]) == (1, "lifetime_is_sum_of_entries")
 
+    await db.execute("UPDATE core.audits SET started_at = finished_at - interval '7 minutes'")
+    LEDGER_VIOLATIONS.set(0)
+    assert await runner.run(JOBS["audit-ledger"])
+    assert LEDGER_VIOLATIONS._value.get() == 1, "of a scheduler that was started meanwhile"
+    await db.execute("DELETE FROM core.audits WHERE violations = 0")
+    await db.execute(
+        "UPDATE core.audits SET violations = 0, finished_at = now() + interval '1 day', started_at = now()"
+    )
+    assert await runner.run(JOBS["audit-ledger"])
+    assert LEDGER_VIOLATIONS._value.get() == 1, "a clock that was ahead then does not put it off"
+
 
 async def test_long_work_has_no_limit_but_the_jobs_own(database: Clone) -> None:
     pool = await asyncpg.create_pool(

@@ -48,6 +48,14 @@ async def _expire(world: World, adjustment: UUID) -> None:
         )
 
 
+async def test_a_long_time_to_decide(world: World, app_conn: Connection) -> None:
+    await world.db.execute("SELECT api.set_rate('adjustment_valid', 100000000000)")
+    row = await app_conn.fetchrow(REQUEST, *_request(world))
+    assert row is not None
+    assert row["status"] == "pending"
+    assert (row["expires_at"] - row["created_at"]).days == 36500
+
+
 async def test_two_people_move_it(world: World, app_conn: Connection) -> None:
     row = await app_conn.fetchrow(REQUEST, *_request(world))
     assert row is not None

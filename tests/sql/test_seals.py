@@ -249,6 +249,75 @@ async def test_an_id_is_no_older_than_the_wait_for_a_lock(world: World, dba_conn
     assert await broken(dba_conn) == []
 
 
+@pytest.mark.parametrize("function", ["open_wallet($1, 'GOLD')", "open_system_wallet('escrow', 'GOLD')"])
+async def test_a_wallet_is_no_older_than_the_wait_for_its_twin(
+    world: World, dba_conn: Connection, connect: Connect, function: str
+) -> None:
+    """Of two who open the same wallet one waits; that one's id must not be of a time that was sealed meanwhile."""
+    await world.db.execute("SELECT api.create_asset('GOLD', 2, 'Gold')")
+    first, second = await connect("dba"), await connect("dba")
+    statement = f"SELECT api.{function}"
+    owner = [world.alice.id] if "$1" in function else []
+    await seal(dba_conn)
+    one, two = first.transaction(), second.transaction()
+    await one.start()
+    await first.execute(statement, *owner)
+    await two.start()
+    waiting = asyncio.create_task(second.execute(statement, *owner))
+    await until_waiting(world.db, second)
+    await world.db.fetch("SELECT api.grant_tokens($1, 1, 'meanwhile')", world.creator.id)
+    await asyncio.sleep(0.002)  # another millisecond, and so another id
+    await dba_conn.fetch(SEAL, 10, NO_MARGIN)
+    await one.rollback()
+    await waiting
+    for _ in range(20):
+        await dba_conn.fetch(SEAL, 10, NO_MARGIN)
+    await two.commit()
+    await seal(dba_conn)
+    assert await broken(dba_conn) == []
+
+
+@pytest.mark.parametrize("reference", ["Grüße", "日本"])
+async def test_what_the_clients_encoding_is_makes_no_difference(
+    world: World, dba_conn: Connection, connect: Connect, reference: str
+) -> None:
+    latin = await connect("dba", client_encoding="LATIN1")
+    pay = Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1, reference=reference)
+    for sealer in (dba_conn, latin):
+        await transfer(world.db, pay)
+        await seal(sealer)
+    for conn in (dba_conn, latin):
+        assert await conn.fetch("SELECT s.rule FROM api.verify_seals() AS s") == []
+
+
+@pytest.mark.breaks_ledger
+async def test_what_follows_a_quiet_end_of_a_detached_month_is_checked(world: World, dba_conn: Connection) -> None:
+    """The block begins in the detached month, and all it holds is in the one after."""
+    await _some_money(world)
+    await seal(dba_conn)
+    await asyncio.sleep(0.002)
+    async with unguarded(world.db):
+        await world.db.execute("UPDATE core.partitioned SET attached_from = clock_timestamp() WHERE books")
+    await asyncio.sleep(0.002)
+    await transfer(world.db, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=1, kind="later"))
+    await seal(dba_conn)
+    assert await broken(dba_conn) == []
+    async with unguarded(world.db):
+        await world.db.execute("UPDATE core.transfers SET reference = 'forged' WHERE kind = 'later'")
+    assert await broken(dba_conn) == [TRANSFERS]
+
+
+@pytest.mark.parametrize("who", ["app", "scheduler"])
+async def test_services_do_not_date_or_sign_acts(dba_conn: Connection, connect: Connect, who: str) -> None:
+    conn = await connect(who)
+    act = "INSERT INTO core.audit_log ({}, action, details) VALUES ({}, 'made.up', '{{}}')"
+    for column, value in (("id", "core.uuid7()"), ("created_at", "now()"), ("db_user", "'somebody'")):
+        assert (await refused(conn, act.format(column, value))).code == "42501"
+    await conn.execute(act.format("actor_id", "NULL"))
+    await seal(dba_conn)
+    assert await broken(dba_conn) == []
+
+
 async def test_detached_months_are_passed_over(world: World, dba_conn: Connection, tmp_path: Path) -> None:
     await _some_money(world)
     await seal(dba_conn)
@@ -299,6 +368,13 @@ async def test_money_does_not_wait_for_sealing(world: World, dba_conn: Connectio
 async def test_refused(world: World, dba_conn: Connection, limit: int | None, margin: timedelta | None) -> None:
     found = await refused(dba_conn, SEAL, limit, margin)
     assert (found.slug, found.facts["field"]) == ("INVALID_REQUEST", "p_limit" if limit != 1 else "p_margin")
+
+
+@pytest.mark.parametrize("margin", ["60 years", "300000 years", "-1 year +362 days", "-1 month"])
+async def test_no_margin_reaches_into_the_future(world: World, dba_conn: Connection, margin: str) -> None:
+    """Before 1970 there are no ids, and a month more may be less in days."""
+    found = await refused(dba_conn, "SELECT api.seal_entries(10, $1::text::interval)", margin)
+    assert (found.slug, found.facts["field"]) == ("INVALID_REQUEST", "p_margin")
 
 
 @pytest.mark.parametrize("who", [*LOGINS, "owner", "superuser"])

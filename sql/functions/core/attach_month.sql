@@ -1,15 +1,30 @@
 -- attach_month: put back the months that were detached last.
 -- Locks    one run at a time; the tables, for milliseconds after all is computed
--- Decides  that entries lead from what was brought forward before them to what was brought forward with them
+-- Decides  that the tables are there; that entries lead from what was brought forward before them to what was brought forward with them
 -- Writes   core.partitions, core.partitioned, core.brought_forward, audit_log 'months.attached'
--- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 2 s: try again
+-- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 0.3 s: try again
 CREATE OR REPLACE FUNCTION api.attach_month(p_what text) RETURNS text []
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_moved CONSTANT text [] := core._move_month(p_what, false);
+    v_missing CONSTANT text [] := ARRAY(
+        SELECT p.name
+        FROM core.partitions AS p
+        INNER JOIN core.partitioned AS t ON t.name = p.table_name
+        WHERE (t.name = p_what OR (p_what = 'books' AND t.books))
+            AND p.detached_to = t.attached_from AND to_regclass(format('core.%I', p.name)) IS NULL
+        ORDER BY p.name
+    );
+    v_moved text [];
 BEGIN
+    IF cardinality(v_missing) > 0 THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what, 'elsewhere', v_missing),
+            'Restore these tables first.'
+        );
+    END IF;
+    v_moved := core._move_month(p_what, false);
     IF v_moved IS NULL THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),

@@ -2,7 +2,7 @@
 -- Locks    one run at a time; the tables, for milliseconds after all is computed
 -- Decides  the oldest partitions that are over for as long as core.partitioned.keep says; of the books all three tables at once
 -- Writes   core.partitions, core.partitioned, core.brought_forward, audit_log 'months.detached'
--- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 2 s: try again
+-- Errors   TS101 INVALID_REQUEST, TS902 INVARIANT_VIOLATED; 55P03 when a lock is not to be had in 0.3 s: try again
 CREATE OR REPLACE FUNCTION api.detach_month(p_what text) RETURNS text []
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
 -- _seal_content: how much there is between two ids, and its digests.
 -- Locks    nothing
--- Decides  nothing
+-- Decides  nothing. record_send writes text in the client's encoding, so that is UTF-8 here, whoever asks
 -- Writes   nothing
 -- Errors   none
 CREATE OR REPLACE FUNCTION core._seal_content(
@@ -14,6 +14,7 @@ CREATE OR REPLACE FUNCTION core._seal_content(
     OUT acts_digest bytea
 )
 LANGUAGE plpgsql STABLE
+SET client_encoding = 'UTF8'
 AS $$
 BEGIN
     SELECT count(*), sha256(coalesce(string_agg(record_send(r), ''::bytea ORDER BY r.id), ''))

@@ -14,6 +14,8 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     c_lock CONSTANT bigint := 139166245879811;
+    -- in seconds: a month is no fixed time, and years before 1970 have no ids
+    v_margin CONSTANT numeric := extract(EPOCH FROM p_margin);
     v_until timestamptz;
     v_last core.seals;
     v_from uuid;
@@ -21,11 +23,11 @@ DECLARE
     v_low uuid;
     v_seal core.seals;
 BEGIN
-    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (p_margin >= interval '0') IS NOT TRUE THEN
+    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 31557600) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE THEN 'p_limit' ELSE 'p_margin' END),
-            'A limit of 1 to 1000000 rows, and a margin that is not negative.'
+            'A limit of 1 to 1000000 rows, and a margin of 0 to a year.'
         );
     END IF;
     PERFORM pg_advisory_xact_lock(c_lock);
@@ -38,7 +40,7 @@ BEGIN
 
     SELECT s.* INTO v_last FROM core.seals AS s ORDER BY s.block DESC LIMIT 1;
     v_from := coalesce(v_last.to_id, '00000000-0000-0000-0000-000000000000');
-    v_to := core._uuid_floor(v_until - p_margin);
+    v_to := core._uuid_floor(v_until - v_margin * interval '1 second');
     v_low := least(
         (SELECT t.id FROM core.transfers AS t WHERE t.id >= v_from AND t.id < v_to ORDER BY t.id LIMIT 1),
         (SELECT w.id FROM core.wallets AS w WHERE w.id >= v_from AND w.id < v_to ORDER BY w.id LIMIT 1),

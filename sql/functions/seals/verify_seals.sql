@@ -42,7 +42,8 @@ BEGIN
             END IF;
             SELECT c.* INTO v_found FROM core._seal_content(v_seal.from_id, v_seal.to_id) AS c;
             detail := jsonb_build_object('from_id', v_seal.from_id, 'to_id', v_seal.to_id, 'up_to', core._uuid_time(v_seal.to_id));
-            IF (v_seal.from_id < v_books) IS NOT TRUE THEN
+            -- by its end: a block may begin in a month that had nothing more to seal, and hold what is in the next
+            IF (v_seal.to_id <= v_books) IS NOT TRUE THEN
                 v_first := coalesce(v_first, v_seal.from_id);
                 v_entries := v_entries + 2 * v_found.transfers;
                 IF (v_found.transfers, v_found.transfers_digest) <> (v_seal.transfers, v_seal.transfers_digest) THEN
@@ -56,7 +57,7 @@ BEGIN
                 detail := detail || jsonb_build_object('sealed', v_seal.wallets, 'found', v_found.wallets);
                 RETURN NEXT;
             END IF;
-            IF (v_seal.from_id < v_acts) IS NOT TRUE AND (v_found.acts, v_found.acts_digest) <> (v_seal.acts, v_seal.acts_digest) THEN
+            IF (v_seal.to_id <= v_acts) IS NOT TRUE AND (v_found.acts, v_found.acts_digest) <> (v_seal.acts, v_seal.acts_digest) THEN
                 rule := 'sealed_acts_are_unchanged';
                 detail := detail || jsonb_build_object('sealed', v_seal.acts, 'found', v_found.acts);
                 RETURN NEXT;

@@ -16,6 +16,7 @@ AS $$
             t.amount::bigint IS DISTINCT FROM a.amount OR t.from_wallet_id IS DISTINCT FROM a.from_wallet_id
             OR t.to_wallet_id IS DISTINCT FROM a.to_wallet_id OR t.kind IS DISTINCT FROM 'adjustment'
         )
+        AND NOT core._is_detached(a.transfer_id)
     UNION ALL
     SELECT
         'adjustment_took_two_people', 'adjustment ' || a.id::text,

@@ -27,6 +27,9 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
     END IF;
+    -- Before the wallet's id is made, which may then wait for somebody who opens the same: what is sealed (api.seal_entries)
+    -- is told by ids that are no older than the number of their transaction.
+    PERFORM pg_current_xact_id();
     INSERT INTO core.wallets (purpose, asset, shard, minimum)
     SELECT p_purpose, p_asset, g.shard, p_minimum FROM generate_series(0, p_shards - 1) AS g (shard)
     ON CONFLICT (purpose, asset, shard) WHERE owner_id IS NULL DO NOTHING;

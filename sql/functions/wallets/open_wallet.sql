@@ -13,6 +13,9 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM core.assets AS a WHERE a.code = p_asset) THEN
         PERFORM core._raise('TS213', 'ASSET_NOT_FOUND', jsonb_build_object('asset', p_asset), 'Nothing was opened.');
     END IF;
+    -- Before the wallet's id is made, which may then wait for somebody who opens the same: what is sealed (api.seal_entries)
+    -- is told by ids that are no older than the number of their transaction.
+    PERFORM pg_current_xact_id();
     INSERT INTO core.wallets (owner_id, asset) VALUES (p_owner, p_asset)
     ON CONFLICT (owner_id, asset) WHERE owner_id IS NOT NULL DO NOTHING;
     RETURN QUERY SELECT w.* FROM api.wallets AS w WHERE w.owner_id = p_owner AND w.asset = p_asset;

@@ -61,7 +61,7 @@ BEGIN
     )
     VALUES (
         p_from, p_to, p_amount, v_from.asset, p_reason, p_actor, session_user, v_now,
-        v_now + make_interval(days => core._rate('adjustment_valid')::integer)
+        v_now + make_interval(days => least(core._rate('adjustment_valid'), 36500)::integer)
     )
     RETURNING id INTO v_id;
     PERFORM core._store_result(p_actor, p_key, v_hash, jsonb_build_object('adjustment_id', v_id));

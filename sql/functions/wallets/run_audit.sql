@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     v_found := ARRAY(SELECT to_jsonb(v) FROM api.audit_ledger() AS v);
     INSERT INTO core.audits (started_at, finished_at, violations, found)
-    VALUES (v_started, clock_timestamp(), cardinality(v_found), to_jsonb(v_found [1:100]))
+    VALUES (v_started, greatest(v_started, clock_timestamp()), cardinality(v_found), to_jsonb(v_found [1:100]))
     RETURNING id INTO v_id;
     DELETE FROM core.audits AS a
     WHERE a.id < (SELECT o.id FROM core.audits AS o ORDER BY o.id DESC OFFSET 999 LIMIT 1);
