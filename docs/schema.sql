@@ -4382,6 +4382,9 @@ BEGIN
         ) AS o ON true;
         v_wrong := core._months_fit(v_low, core._uuid_floor(v_to), v_to);
     END IF;
+    -- In the order in which money locks the tables (transfers first): money that waits for one of them then holds none of
+    -- the others. Reading may have another order, so all waiting together ends before a deadlock is looked for
+    -- (deadlock_timeout, 1 s): whoever moves months gives up, nobody else.
     FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name DESC LOOP
         FOR v_partition IN
             SELECT p.* FROM core.partitions AS p

@@ -314,7 +314,7 @@ CREATE FUNCTION core._move_month(p_what text, p_detach boolean) RETURNS text []
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
-SET lock_timeout = '2s'
+SET lock_timeout = '300ms'
 AS $$
 DECLARE
     c_lock CONSTANT bigint := 139166245879810;
@@ -371,7 +371,10 @@ BEGIN
         ) AS o ON true;
         v_wrong := core._months_fit(v_low, core._uuid_floor(v_to), v_to);
     END IF;
-    FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name LOOP
+    -- In the order in which money locks the tables (transfers first): money that waits for one of them then holds none of
+    -- the others. Reading may have another order, so all waiting together ends before a deadlock is looked for
+    -- (deadlock_timeout, 1 s): whoever moves months gives up, nobody else.
+    FOR v_table IN SELECT p.* FROM core.partitioned AS p WHERE p.name = ANY (v_tables) ORDER BY p.name DESC LOOP
         FOR v_partition IN
             SELECT p.* FROM core.partitions AS p
             WHERE p.table_name = v_table.name AND p.to_at <= v_to
