@@ -65,7 +65,7 @@ class AdminQueries:
             ORDER BY r.rate_id DESC LIMIT $4
             """,
             name,
-            utc(at),
+            at,
             before or LAST,
             limit,
         )
@@ -197,8 +197,8 @@ class AdminQueries:
             actor,
             subject,
             action,
-            utc(start),
-            utc(end),
+            start,
+            end,
             before or LAST,
             limit,
         )
