@@ -160,6 +160,14 @@ async def test_rates_that_cannot_be(client: httpx.AsyncClient, cast: Cast, chang
     assert slug(response) == error
 
 
+async def test_the_last_year_there_is(client: httpx.AsyncClient, cast: Cast) -> None:
+    body = {"name": "platform_fee", "value": "1", "valid_from": "9999-01-01T00:00:00Z"}
+    answer = await send(client, cast.admin, "PUT", "/admin/rates", {**body, "valid_to": "9999-12-31T23:59:59Z"})
+    assert (answer.json()["valid_from"], answer.json()["valid_to"]) == (body["valid_from"], "9999-12-31T23:59:59Z")
+    answer = await send(client, cast.admin, "GET", "/admin/rates?name=platform_fee")
+    assert [row["valid_from"] for row in answer.json()["items"]] == [body["valid_from"], None]
+
+
 MOMENTS = [
     "9999-12-31T23:59:59-14:00",
     "0001-01-01T00:00:00%2B14:00",

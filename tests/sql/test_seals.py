@@ -92,6 +92,7 @@ async def test_blocks_are_as_large_as_one_says(world: World, dba_conn: Connectio
     assert await broken(dba_conn) == []
     last = blocks[-1]["block"]
     assert await dba_conn.fetch("SELECT * FROM api.verify_seals(2, $1)", last) == []
+    assert await dba_conn.fetch("SELECT * FROM api.verify_seals($1, $2)", -(2**63), 2**63 - 1) == []
 
 
 @pytest.mark.parametrize("margin", ["NULL", "'-1 s'", "'1 day 1 s'", "'100 years'", "'290000 years'"])
