@@ -520,13 +520,13 @@ CREATE FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) RET
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    RETURN (core._entry_at(p_wallet, p_at)).balance;
+    RETURN CASE WHEN p_at IS NOT NULL THEN (core._entry_at(p_wallet, p_at)).balance END;
 END;
 $$;
 
 ALTER FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first. TS210 for an unknown wallet, TS240 for a moment in months that are detached.';
+COMMENT ON FUNCTION api.balance_at(p_wallet uuid, p_at timestamp with time zone) IS 'The balance of a wallet, in minor units, after its last entry with created_at <= p_at; 0 before its first; NULL for a p_at of NULL. TS210 for an unknown wallet, TS240 for a moment in months that are detached.';
 
 CREATE FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1337,7 +1337,7 @@ BEGIN
     v_at := coalesce(p_at, greatest(v_now, v_rate.valid_from + interval '1 microsecond'));
     IF v_rate.id IS NULL THEN
         PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate_id', p_rate), 'api.rates lists them.');
-    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at = 'infinity' THEN
+    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at >= '10000-01-01 00:00:00+00' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'at', 'valid_from', v_rate.valid_from, 'valid_to', v_rate.valid_to),
             'A rate ends now or later, after it began, and only once.'
@@ -2184,11 +2184,11 @@ DECLARE
     v_low uuid;
     v_seal core.seals;
 BEGIN
-    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 31557600) IS NOT TRUE THEN
+    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 86400) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE THEN 'p_limit' ELSE 'p_margin' END),
-            'A limit of 1 to 1000000 rows, and a margin of 0 to a year.'
+            'A limit of 1 to 1000000 rows, and a margin of 0 to a day.'
         );
     END IF;
     PERFORM pg_advisory_xact_lock(c_lock);
@@ -2232,7 +2232,7 @@ $$;
 
 ALTER FUNCTION api.seal_entries(p_limit integer, p_margin interval) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) IS 'Seals the next block of history and returns it; nothing where nothing new is finished. A block holds the transfers (with their entries), the wallets opened and the acts of the audit log whose ids follow the last block''s, up to p_limit of each, up to p_margin ago and not past the oldest open transaction. Call it until it returns nothing; the scheduler does so every 10 seconds. p_margin covers a clock that is set back by as much: what is written later with an id of a sealed block looks like a forgery, and api.verify_seals says so.';
+COMMENT ON FUNCTION api.seal_entries(p_limit integer, p_margin interval) IS 'Seals the next block of history and returns it; nothing where nothing new is finished. A block holds the transfers (with their entries), the wallets opened and the acts of the audit log whose ids follow the last block''s, up to p_limit of each, up to p_margin ago and not past the oldest open transaction. Call it until it returns nothing; the scheduler does so every 10 seconds. p_margin (up to a day) covers a clock that is set back by as much: what is written later with an id of a sealed block looks like a forgery, and api.verify_seals says so.';
 
 CREATE FUNCTION api.seal_lag() RETURNS interval
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2479,9 +2479,10 @@ BEGIN
         WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
         WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
         WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
+        WHEN v_known.unit = 'days' AND p_value > 36500 THEN 'value'
         WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
-        WHEN v_from < v_now OR v_from = 'infinity' THEN 'valid_from'
-        WHEN p_valid_to <= v_from THEN 'valid_to'
+        WHEN v_from < v_now OR v_from >= '10000-01-01 00:00:00+00' THEN 'valid_from'
+        WHEN p_valid_to <= v_from OR p_valid_to >= '10000-01-01 00:00:00+00' AND p_valid_to <> 'infinity' THEN 'valid_to'
         WHEN octet_length(p_note) > 500 THEN 'note'
     END;
     IF v_field IS NOT NULL THEN
@@ -2614,7 +2615,7 @@ DECLARE
     v_rows bigint;
 BEGIN
     -- v_first: the month up to which, with all before it, there is one partition
-    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to)), w.version
+    SELECT p.since - interval '1 month', date_trunc('month', greatest(least(w.last_entry_at, p_to), p.since - interval '1 month')), w.version
     INTO v_first, v_month, v_version
     FROM core.wallets AS w
     INNER JOIN core.partitioned AS p ON p.name = 'entries'
@@ -2626,7 +2627,7 @@ BEGIN
         WHERE e.wallet_id = p_wallet AND e.seq = p_before_seq;
     END IF;
     v_month := CASE WHEN v_version IS NOT NULL THEN greatest(v_month, v_first) END;
-    v_oldest := greatest(date_trunc('month', p_from), v_first);
+    v_oldest := date_trunc('month', greatest(p_from, v_first));
     v_high := core._uuid_floor(v_month + interval '1 month');
 
     WHILE v_left > 0 AND v_month >= v_oldest LOOP
@@ -2679,8 +2680,8 @@ CREATE FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time 
     SELECT
         o.balance, coalesce(e.credits, 0), coalesce(e.debits, 0), coalesce(e.entries, 0),
         o.balance + coalesce(e.credits, 0) - coalesce(e.debits, 0)
-    FROM core._entry_at(p_wallet, p_from - interval '1 microsecond') AS o
-    CROSS JOIN core._entry_at(p_wallet, p_to - interval '1 microsecond') AS c
+    FROM core._entry_at(p_wallet, greatest(p_from, '2000-01-01') - interval '1 microsecond') AS o
+    CROSS JOIN core._entry_at(p_wallet, greatest(coalesce(p_to, 'infinity'), '2000-01-01') - interval '1 microsecond') AS c
     CROSS JOIN core._month_bounds(p_from, p_to) AS m
     CROSS JOIN LATERAL (
         SELECT
@@ -2696,7 +2697,7 @@ $$;
 
 ALTER FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) IS 'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units.';
+COMMENT ON FUNCTION api.statement_summary(p_wallet uuid, p_from timestamp with time zone, p_to timestamp with time zone, OUT opening_balance bigint, OUT credits bigint, OUT debits bigint, OUT entries bigint, OUT closing_balance bigint) IS 'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units. NULL: no limit.';
 
 CREATE FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2905,7 +2906,7 @@ DECLARE
 BEGIN
     FOR v_seal IN
         SELECT s.* FROM core.seals AS s
-        WHERE s.block BETWEEN coalesce(p_from_block, 1) - 1 AND coalesce(p_to_block, 9223372036854775807)
+        WHERE s.block BETWEEN greatest(p_from_block, 1) - 1 AND coalesce(p_to_block, 9223372036854775807)
         ORDER BY s.block
     LOOP
         IF v_seal.block >= coalesce(p_from_block, 1) THEN
@@ -3623,7 +3624,7 @@ BEGIN
     END IF;
     SELECT p.since - interval '1 month', p.attached_from INTO v_first, v_detached FROM core.partitioned AS p WHERE p.name = 'entries';
 
-    v_month := greatest(date_trunc('month', p_at), v_first);
+    v_month := date_trunc('month', greatest(p_at, v_first));
     WHILE v_month >= v_first AND v_month >= v_detached LOOP
         v_high := core._uuid_floor(v_month + interval '1 month');
         v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_first, v_detached);
@@ -4256,11 +4257,11 @@ CREATE FUNCTION core._month_bounds(p_from timestamp with time zone, p_to timesta
     AS $$
     SELECT
         CASE
-            WHEN p_from >= p.since AND isfinite(p_from) THEN core._uuid_floor(date_trunc('month', p_from))
+            WHEN p_from >= p.since AND p_from < '10000-01-01' THEN core._uuid_floor(date_trunc('month', p_from))
             ELSE '00000000-0000-0000-0000-000000000000'
         END,
         CASE
-            WHEN isfinite(p_to) THEN core._uuid_floor(date_trunc('month', greatest(p_to, p.since)) + interval '1 month')
+            WHEN p_to < '10000-01-01' THEN core._uuid_floor(date_trunc('month', greatest(p_to, p.since)) + interval '1 month')
             ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'
         END
     FROM core.partitioned AS p

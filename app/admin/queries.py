@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,8 @@ from app.core.errors import error
 from app.core.times import utc
 
 LAST = UUID(int=2**128 - 1)
+INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+"""-infinity and infinity, as the driver gives them."""
 
 
 def _rate(row: asyncpg.Record) -> Rate:
@@ -35,7 +37,7 @@ def _rate(row: asyncpg.Record) -> Rate:
     for name in ("valid_from", "valid_to"):
         # the seeds are in force since -infinity, which JSON has no word for
         moment: datetime | None = fields[name]
-        fields[name] = None if moment is None or moment.year in (1, 9999) else moment
+        fields[name] = None if moment is None or moment.replace(tzinfo=UTC) in INFINITE else moment
     return Rate(**fields)
 
 
@@ -65,7 +67,7 @@ class AdminQueries:
             ORDER BY r.rate_id DESC LIMIT $4
             """,
             name,
-            utc(at),
+            at,
             before or LAST,
             limit,
         )
@@ -197,8 +199,8 @@ class AdminQueries:
             actor,
             subject,
             action,
-            utc(start),
-            utc(end),
+            start,
+            end,
             before or LAST,
             limit,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from app.core.idempotency import IdempotencyKey
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from app.core.routing import get, post, put
+from app.core.times import moment
 from app.core.wiring import MONEY_BODY_LIMIT
 from app.wallets.routes import FromParameter, ToParameter
 
@@ -53,10 +53,12 @@ async def list_rates(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
     name: Annotated[str | None, QueryParameter(max_length=63, description="Only this rate.")] = None,
-    at: Annotated[datetime | None, QueryParameter(description="Only what counts then (RFC 3339).")] = None,
+    at: Annotated[
+        str | None, QueryParameter(format="date-time", description="Only what counts then (RFC 3339).")
+    ] = None,
 ) -> Page[Rate]:
     """Every row there ever was, newest first."""
-    rows = await admin.rates(name, at, decode_cursor(cursor, UUID), limit + 1)
+    rows = await admin.rates(name, moment(at, "at"), decode_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda rate: rate.rate_id)
 
 
@@ -247,7 +249,8 @@ async def list_audit_log(
     end: ToParameter = None,
 ) -> Page[Act]:
     """Every administrative act, newest first."""
-    rows = await admin.audit_log(actor_id, subject_id, action, start, end, decode_cursor(cursor, UUID), limit + 1)
+    begin, finish = moment(start, "from"), moment(end, "to")
+    rows = await admin.audit_log(actor_id, subject_id, action, begin, finish, decode_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda act: act.audit_id)
 
 

@@ -50,6 +50,8 @@ def command(seals: bool, anchors: tuple[Anchor, ...], export: Path | None, offli
             raise click.UsageError("--export reads the database, --offline does not: one of them.")
         _finish(*_offline(offline, anchors))
     elif export:
+        if anchors:
+            raise click.UsageError("--export writes and checks nothing: give --anchor with --offline, or by itself.")
         newest = with_connection("dba", lambda connection: _export(connection, export))
         click.echo(f"Written to {export}. {_named(newest)}")
     else:
@@ -77,8 +79,11 @@ async def _online(connection: Connection, seals: bool, anchors: tuple[Anchor, ..
 
 
 async def _export(connection: Connection, path: Path) -> Anchor | None:
-    with _seals.opened(path, "wb") as file:
-        newest = await _seals.export(connection, file)
+    try:
+        with _seals.opened(path, "wb") as file:
+            newest = await _seals.export(connection, file)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error}") from error
     return None if newest is None else newest.anchor
 
 

@@ -13,7 +13,7 @@ from app.commands._common import Connection, database_failure, with_connection
 
 @click.command()
 @click.argument("email")
-@click.argument("amount", type=click.IntRange(min=1))
+@click.argument("amount", type=click.IntRange(1, 10**15))
 @click.option("--reason", default="granted from the command line", show_default=True, help="Kept with the transfer.")
 @click.option("--key", help="Idempotency key: the same one twice grants once.  [default: a new one]")
 def command(email: str, amount: int, reason: str, key: str | None) -> None:

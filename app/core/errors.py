@@ -311,12 +311,13 @@ def translate(exc: BaseException) -> TesseraError | None:
     """The error of the tree for what the database driver raised; None when it is not one a caller can handle."""
     if isinstance(exc, TesseraError):
         return exc
-    if isinstance(exc, asyncpg.PostgresError):
-        return _from_postgres(exc)
-    if isinstance(exc, asyncpg.exceptions.DataError) or (
+    # The driver raises this very class for an argument it cannot send; what the server says has classes below it.
+    if type(exc) is asyncpg.exceptions.DataError or (
         isinstance(exc, asyncpg.InterfaceError) and isinstance(exc, ValueError)
     ):
         return error("VALIDATION_ERROR", "A value is out of the range that can be stored.")
+    if isinstance(exc, asyncpg.PostgresError):
+        return _from_postgres(exc)
     if isinstance(exc, (asyncpg.InterfaceError, OSError, asyncio.TimeoutError)):
         return error("DATABASE_UNAVAILABLE")
     return None

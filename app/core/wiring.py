@@ -31,6 +31,7 @@ JSON = "application/json"
 MSGPACK = "application/vnd.msgpack"
 MONEY_BODY_LIMIT = 64 * 1024
 """``request_max_body_size`` of every router that moves money, in bytes."""
+_JSON_TYPE = JSON.encode()
 _MSGPACK_TYPES = (b"application/vnd.msgpack", b"application/msgpack", b"application/x-msgpack")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
@@ -74,9 +75,10 @@ class StrictBody(AbstractDTO[Any]):
         connection = self.asgi_connection
         content_type = info_of(connection.scope).content_type
         json, msgpack = self._decoders[connection.route_handler.handler_id]
-        if content_type is None or content_type.startswith(b"application/json"):
+        media_type = _JSON_TYPE if content_type is None else content_type.partition(b";")[0].strip().lower()
+        if media_type == _JSON_TYPE:
             decoder: Any = json
-        elif content_type.partition(b";")[0].strip() in _MSGPACK_TYPES:
+        elif media_type in _MSGPACK_TYPES:
             decoder = msgpack
         else:
             raise error("UNSUPPORTED_MEDIA_TYPE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from app.core.idempotency import IdempotencyKey
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from app.core.routing import get, post
-from app.core.times import utc
+from app.core.times import moment
 from app.core.wiring import MONEY_BODY_LIMIT, Reply
 from app.wallets.queries import Replayable, WalletQueries
 from app.wallets.service import Transfers, to_csv
@@ -45,8 +44,10 @@ AssetParameter = Annotated[str, QueryParameter(pattern=r"^[A-Z][A-Z0-9_]{1,15}$"
 KindParameter = Annotated[
     str | None, QueryParameter(max_length=63, description="Only entries of this kind: tip, grant…")
 ]
-FromParameter = Annotated[datetime | None, QueryParameter(name="from", description="Not before (RFC 3339).")]
-ToParameter = Annotated[datetime | None, QueryParameter(name="to", description="Before (RFC 3339).")]
+FromParameter = Annotated[
+    str | None, QueryParameter(name="from", format="date-time", description="Not before (RFC 3339).")
+]
+ToParameter = Annotated[str | None, QueryParameter(name="to", format="date-time", description="Before (RFC 3339).")]
 
 
 def created(outcome: Replayable) -> Response[Any]:
@@ -105,7 +106,9 @@ async def list_transactions(
 ) -> Page[Transaction]:
     """Newest first. With ``Accept: text/csv`` as CSV, with the next cursor in the header ``X-Next-Cursor``."""
     wallet = await wallets.wallet_of(actor.user_id, asset)
-    rows = await wallets.entries(wallet, utc(start), utc(end), decode_cursor(cursor, int), limit + 1, kind)
+    rows = await wallets.entries(
+        wallet, moment(start, "from"), moment(end, "to"), decode_cursor(cursor, int), limit + 1, kind
+    )
     page = page_of(rows, limit, lambda entry: entry.seq)
     if "text/csv" not in request.headers.get("accept", ""):
         return page
@@ -127,14 +130,16 @@ async def list_transactions(
 async def get_statement(
     actor: CurrentActor,
     wallets: NamedDependency[WalletQueries],
-    start: Annotated[datetime, QueryParameter(name="from", description="Start, included (RFC 3339).")],
-    end: Annotated[datetime, QueryParameter(name="to", description="End, not included (RFC 3339).")],
+    start: Annotated[str, QueryParameter(name="from", format="date-time", description="Start, included (RFC 3339).")],
+    end: Annotated[str, QueryParameter(name="to", format="date-time", description="End, not included (RFC 3339).")],
     asset: AssetParameter = "TOKEN",
     limit: Limit = 200,
     cursor: Cursor = None,
 ) -> Statement:
     """Opening and closing balance and the entries between them, read from one snapshot."""
-    begin, finish = utc(start) or start, utc(end) or end
+    begin, finish = moment(start, "from"), moment(end, "to")
+    assert begin is not None
+    assert finish is not None
     if finish < begin:
         raise error("VALIDATION_ERROR", errors=[{"field": "to", "message": "Expected a time not before `from`"}])
     before = decode_cursor(cursor, int)

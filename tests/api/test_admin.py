@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from app.core.paging import encode_cursor
 from tests.api.people import Person, api, register, register_admin, slug
 from tests.sql.test_seals import seal
 from tests.support.postgres import Connection
@@ -145,6 +146,10 @@ BAD_RATES: list[tuple[dict[str, Any], str]] = [
     ({"valid_from": "2020-01-01T00:00:00Z"}, "INVALID_REQUEST"),
     ({"valid_from": "yesterday"}, "VALIDATION_ERROR"),
     ({"valid_from": "9999-12-31T23:59:59Z", "valid_to": "9999-12-31T23:59:58Z"}, "INVALID_REQUEST"),
+    ({"valid_from": "0001-01-01T00:00:00+14:00"}, "VALIDATION_ERROR"),
+    ({"valid_from": "9999-12-31T23:59:59-14:00"}, "VALIDATION_ERROR"),
+    ({"valid_to": "9999-12-31T23:59:59-14:00"}, "VALIDATION_ERROR"),
+    ({"name": "adjustment_valid", "value": "999999999999999"}, "INVALID_REQUEST"),
     ({"surprise": 1}, "VALIDATION_ERROR"),
 ]
 
@@ -153,6 +158,54 @@ BAD_RATES: list[tuple[dict[str, Any], str]] = [
 async def test_rates_that_cannot_be(client: httpx.AsyncClient, cast: Cast, change: dict[str, Any], error: str) -> None:
     response = await send(client, cast.admin, "PUT", "/admin/rates", {"name": "platform_fee", "value": "1", **change})
     assert slug(response) == error
+
+
+async def test_the_last_year_there_is(client: httpx.AsyncClient, cast: Cast) -> None:
+    body = {"name": "platform_fee", "value": "1", "valid_from": "9999-01-01T00:00:00Z"}
+    answer = await send(client, cast.admin, "PUT", "/admin/rates", {**body, "valid_to": "9999-12-31T23:59:59Z"})
+    assert (answer.json()["valid_from"], answer.json()["valid_to"]) == (body["valid_from"], "9999-12-31T23:59:59Z")
+    answer = await send(client, cast.admin, "GET", "/admin/rates?name=platform_fee")
+    assert [row["valid_from"] for row in answer.json()["items"]] == [body["valid_from"], None]
+
+
+MOMENTS = [
+    "9999-12-31T23:59:59-14:00",
+    "0001-01-01T00:00:00%2B14:00",
+    "253402300800",
+    "2026",
+    "-1",
+    "2026-11-21",
+    "infinity",
+    "%00",
+    "",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_moments_that_are_none(client: httpx.AsyncClient, cast: Cast, moment: str) -> None:
+    for path, field in (
+        ("/admin/rates?at=", "at"),
+        ("/admin/audit-log?from=", "from"),
+        ("/admin/audit-log?to=", "to"),
+        ("/dashboard/wallet/transactions?from=", "from"),
+        ("/dashboard/wallet/transactions?to=", "to"),
+        ("/dashboard/wallet/statement?to=2026-01-01T00:00:00Z&from=", "from"),
+        ("/dashboard/wallet/statement?from=2026-01-01T00:00:00Z&to=", "to"),
+    ):
+        answer = await send(client, cast.admin, "GET", path + moment)
+        assert (answer.status_code, slug(answer)) == (422, "VALIDATION_ERROR"), path
+        assert answer.json()["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1])
+async def test_cursors_beyond_all_numbers(client: httpx.AsyncClient, cast: Cast, number: int) -> None:
+    for path in (
+        "/admin/ledger/seals?",
+        "/dashboard/wallet/transactions?",
+        "/dashboard/wallet/statement?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&",
+    ):
+        answer = await send(client, cast.admin, "GET", f"{path}cursor={encode_cursor(number)}")
+        assert (answer.status_code, slug(answer)) == (422, "VALIDATION_ERROR"), path
 
 
 async def test_an_adjustment_takes_two(client: httpx.AsyncClient, cast: Cast) -> None:

@@ -100,11 +100,24 @@ async def test_zero_bytes_are_refused_not_failed_on(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize(
-    "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    "media_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json-patch+json",
+        "application/jsonlines",
+    ],
 )
 async def test_other_media_types_are_refused(client: httpx.AsyncClient, media_type: str) -> None:
     response = await client.post(LOGIN, content=b"x", headers={"Content-Type": media_type})
     assert (response.status_code, slug(response)) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON", "application/json ;charset=UTF-8"])
+async def test_media_types_have_no_case(client: httpx.AsyncClient, media_type: str) -> None:
+    response = await client.post(LOGIN, content=b"{", headers={"Content-Type": media_type})
+    assert (response.status_code, slug(response)) == (400, "MALFORMED_JSON")
 
 
 async def test_bodies_are_limited_announced_or_not(client: httpx.AsyncClient) -> None:

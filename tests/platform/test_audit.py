@@ -33,6 +33,9 @@ async def test_an_anchor_and_a_file(world: World, database: Clone, tmp_path: Pat
     assert (await run_command("audit", "--anchor", anchor, DATABASE_URL=url)).code == 0
     written = await run_command("audit", "--export", str(file), DATABASE_URL=url)
     assert (written.code, anchor in written.output) == (0, True), written.output
+    for lost_at in (tmp_path / "missing" / "books", tmp_path / "missing" / "books.gz"):
+        lost = await run_command("audit", "--export", str(lost_at), DATABASE_URL=url)
+        assert (lost.code, f"{lost_at} cannot be written" in lost.output) == (1, True), lost.output
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
     checked = await run_command("audit", "--offline", str(file), "--anchor", anchor, **nowhere)
     assert (checked.code, "are as they were sealed" in checked.output) == (0, True), checked.output
@@ -63,6 +66,7 @@ async def test_what_it_does_not_understand(tmp_path: Path) -> None:
         (("--offline", str(tmp_path / "missing")), 2, "does not exist"),
         (("--offline", str(file)), 1, "cannot be read as a file of seals"),
         (("--offline", str(file), "--export", str(file)), 2, "one of them"),
+        (("--export", str(file), "--anchor", "1:" + "0" * 64), 2, "--export writes and checks nothing"),
     ):
         ran = await run_command("audit", *arguments)
         assert (ran.code, said in ran.output) == (code, True), ran.output

@@ -71,6 +71,8 @@ async def test_grant_says_why_it_did_nothing(database: Clone, db: Connection) ->
     assert reused.code == 1
     assert reused.output.startswith("Error: IDEMPOTENCY_KEY_REUSED.")
     assert reused.output.endswith("Nothing was granted.\n")
+    most = await run_command("grant", "fan@example.com", str(10**20), DATABASE_URL=url)
+    assert (most.code, "is not in the range" in most.output) == (2, True), most.output
     assert await db.fetchval("SELECT count(*) FROM core.transfers") == 1
 
 

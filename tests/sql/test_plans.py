@@ -80,7 +80,7 @@ class Calls:
             ("replayed tips", TIPS, (tips,), 60 * size),
             ("statement", STATEMENT, (creators[0]["wallet"], None, 5), 20),
             ("deep page", STATEMENT, (creators[0]["wallet"], PEOPLE, 10), 40),
-            ("balance_at", BALANCE_AT, (creators[0]["wallet"], None), 30),
+            ("balance_at", BALANCE_AT, (creators[0]["wallet"], datetime(2000, 1, 1, tzinfo=UTC)), 30),
             ("balance at a time", BALANCE_AT, (creator["wallet"], datetime.now(UTC) - timedelta(seconds=1)), 60),
             ("balance after an entry", "SELECT api.balance_at_seq($1, $2)", (creator["wallet"], 2), 5),
             ("balances", "SELECT * FROM api.wallet_balances($1)", (ids[0],), 5),

@@ -133,6 +133,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str, str | None]] = {
     "not a number": (_set("platform_fee", "NaN"), "INVALID_REQUEST", "value"),
     "infinite": (_set("token_value", "1e15"), "INVALID_REQUEST", "value"),
     "more than all": (_set("platform_fee", 10001), "INVALID_REQUEST", "value"),
+    "for ever and a day": (_set("adjustment_valid", 36501), "INVALID_REQUEST", "value"),
     "half a second": (_set("call_block", "0.5"), "INVALID_REQUEST", "value"),
     "a scope it has not": (_set("call_block", 1, scope="tip"), "INVALID_REQUEST", "scope"),
     "no scope at all": (_set("referral", 1, scope="No"), "INVALID_REQUEST", "scope"),
@@ -152,8 +153,21 @@ async def test_refused(world: World, app_conn: Connection, name: str) -> None:
     assert await world.db.fetch("SELECT * FROM core.rates ORDER BY id") == rates
 
 
+@pytest.mark.parametrize("moment", ["10000-01-01 00:00:00+00", "294276-12-31 23:59:59.999999+00"])
+async def test_rates_are_of_years_that_everybody_can_write(app_conn: Connection, moment: str) -> None:
+    for field in ("valid_from", "valid_to"):
+        found = await refused(app_conn, f"SELECT api.set_rate('platform_fee', 1, p_{field} => '{moment}')")
+        assert (found.slug, found.facts["field"]) == ("INVALID_REQUEST", field)
+    assert (
+        await app_conn.fetchval("SELECT r.value FROM api.set_rate('platform_fee', 1, p_valid_to => 'infinity') AS r")
+        == 1
+    )
+
+
 async def test_ending_what_cannot_end(world: World, app_conn: Connection) -> None:
     rate: UUID = await world.db.fetchval("SELECT id FROM core.rates WHERE name = 'call_block'")
+    for late in ("infinity", "10000-01-01 00:00:00+00", "294276-12-31 23:59:59.999999+00"):
+        assert (await refused(app_conn, f"SELECT api.end_rate($1, '{late}')", rate)).slug == "INVALID_REQUEST"
     for arguments, slug in (
         ((NOBODY, None, None), "RATE_NOT_FOUND"),
         ((rate, PAST, None), "INVALID_REQUEST"),

@@ -63,6 +63,34 @@ async def test_balance_at_a_moment_shared_by_a_batch_is_the_last(world: World, a
     assert at == 50
 
 
+FAR = ["4714-11-24 00:00:00+00 BC", "0001-01-01", "10890-01-01", "20000-01-01", "294276-12-31 23:59:59.999999+00"]
+
+
+@pytest.mark.parametrize("moment", FAR)
+async def test_moments_far_away(world: World, app_conn: Connection, moment: str) -> None:
+    entries = await _history(world, app_conn)
+    wallet, last = world.alice.wallet, entries[-1]["balance"]
+    paid_in = sum(entry["amount"] for entry in entries if entry["amount"] > 0)
+    everything = (0, paid_in, paid_in - last, len(entries), last)
+    past = moment in FAR[:2]
+    at = "SELECT api.balance_at($1, '{}')"
+    assert await app_conn.fetchval(at.format(moment), wallet) == (0 if past else last)
+    summary = "SELECT * FROM api.statement_summary($1, {}, {})"
+    count = "SELECT count(*) FROM api.statement($1, {}, {}, p_limit => 1000)"
+    for bounds, expected, rows in (
+        (("NULL", f"'{moment}'"), (0, 0, 0, 0, 0) if past else everything, 0 if past else len(entries)),
+        ((f"'{moment}'", "NULL"), everything if past else (last, 0, 0, 0, last), len(entries) if past else 0),
+    ):
+        row = await app_conn.fetchrow(summary.format(*bounds), wallet)
+        assert row is not None
+        assert tuple(row) == expected
+        assert await app_conn.fetchval(count.format(*bounds), wallet) == rows
+
+
+async def test_balance_at_no_moment_is_unknown(world: World, app_conn: Connection) -> None:
+    assert await app_conn.fetchval("SELECT api.balance_at($1, NULL)", world.alice.wallet) is None
+
+
 async def test_balance_at_of_no_wallet(app_conn: Connection) -> None:
     assert await refused(app_conn, "SELECT api.balance_at($1, now())", NOBODY) == Refusal(
         "TS210", "WALLET_NOT_FOUND", {"wallet_id": str(NOBODY)}

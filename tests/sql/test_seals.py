@@ -92,6 +92,15 @@ async def test_blocks_are_as_large_as_one_says(world: World, dba_conn: Connectio
     assert await broken(dba_conn) == []
     last = blocks[-1]["block"]
     assert await dba_conn.fetch("SELECT * FROM api.verify_seals(2, $1)", last) == []
+    assert await dba_conn.fetch("SELECT * FROM api.verify_seals($1, $2)", -(2**63), 2**63 - 1) == []
+
+
+@pytest.mark.parametrize("margin", ["NULL", "'-1 s'", "'1 day 1 s'", "'100 years'", "'290000 years'"])
+async def test_a_margin_is_a_day_at_most(world: World, dba_conn: Connection, margin: str) -> None:
+    found = await refused(dba_conn, f"SELECT * FROM api.seal_entries(p_margin => {margin}::interval)")
+    assert (found.slug, found.facts["field"]) == ("INVALID_REQUEST", "p_margin")
+    assert await dba_conn.fetch("SELECT * FROM api.seal_entries(p_margin => '1 day')") == []
+    assert await world.db.fetchval("SELECT count(*) FROM core.seals") == 0
 
 
 SET_TRANSFER = "UPDATE core.transfers SET {} WHERE kind = 'gift'"

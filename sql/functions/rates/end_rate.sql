@@ -20,7 +20,7 @@ BEGIN
     v_at := coalesce(p_at, greatest(v_now, v_rate.valid_from + interval '1 microsecond'));
     IF v_rate.id IS NULL THEN
         PERFORM core._raise('TS216', 'RATE_NOT_FOUND', jsonb_build_object('rate_id', p_rate), 'api.rates lists them.');
-    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at = 'infinity' THEN
+    ELSIF v_rate.valid_to <= v_now OR v_at < v_now OR v_at <= v_rate.valid_from OR v_at >= '10000-01-01 00:00:00+00' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'at', 'valid_from', v_rate.valid_from, 'valid_to', v_rate.valid_to),
             'A rate ends now or later, after it began, and only once.'

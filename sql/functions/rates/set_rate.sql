@@ -57,9 +57,10 @@ BEGIN
         WHEN (p_value >= 0 AND p_value < 1e15 AND scale(p_value) <= 12) IS NOT TRUE THEN 'value'
         WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
         WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
+        WHEN v_known.unit = 'days' AND p_value > 36500 THEN 'value'
         WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
-        WHEN v_from < v_now OR v_from = 'infinity' THEN 'valid_from'
-        WHEN p_valid_to <= v_from THEN 'valid_to'
+        WHEN v_from < v_now OR v_from >= '10000-01-01 00:00:00+00' THEN 'valid_from'
+        WHEN p_valid_to <= v_from OR p_valid_to >= '10000-01-01 00:00:00+00' AND p_valid_to <> 'infinity' THEN 'valid_to'
         WHEN octet_length(p_note) > 500 THEN 'note'
     END;
     IF v_field IS NOT NULL THEN

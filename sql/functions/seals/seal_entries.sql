@@ -23,11 +23,11 @@ DECLARE
     v_low uuid;
     v_seal core.seals;
 BEGIN
-    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 31557600) IS NOT TRUE THEN
+    IF (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE OR (v_margin BETWEEN 0 AND 86400) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 1000000) IS NOT TRUE THEN 'p_limit' ELSE 'p_margin' END),
-            'A limit of 1 to 1000000 rows, and a margin of 0 to a year.'
+            'A limit of 1 to 1000000 rows, and a margin of 0 to a day.'
         );
     END IF;
     PERFORM pg_advisory_xact_lock(c_lock);
@@ -70,4 +70,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION api.seal_entries(integer, interval) IS
-'Seals the next block of history and returns it; nothing where nothing new is finished. A block holds the transfers (with their entries), the wallets opened and the acts of the audit log whose ids follow the last block''s, up to p_limit of each, up to p_margin ago and not past the oldest open transaction. Call it until it returns nothing; the scheduler does so every 10 seconds. p_margin covers a clock that is set back by as much: what is written later with an id of a sealed block looks like a forgery, and api.verify_seals says so.';
+'Seals the next block of history and returns it; nothing where nothing new is finished. A block holds the transfers (with their entries), the wallets opened and the acts of the audit log whose ids follow the last block''s, up to p_limit of each, up to p_margin ago and not past the oldest open transaction. Call it until it returns nothing; the scheduler does so every 10 seconds. p_margin (up to a day) covers a clock that is set back by as much: what is written later with an id of a sealed block looks like a forgery, and api.verify_seals says so.';

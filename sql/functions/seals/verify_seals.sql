@@ -23,7 +23,7 @@ DECLARE
 BEGIN
     FOR v_seal IN
         SELECT s.* FROM core.seals AS s
-        WHERE s.block BETWEEN coalesce(p_from_block, 1) - 1 AND coalesce(p_to_block, 9223372036854775807)
+        WHERE s.block BETWEEN greatest(p_from_block, 1) - 1 AND coalesce(p_to_block, 9223372036854775807)
         ORDER BY s.block
     LOOP
         IF v_seal.block >= coalesce(p_from_block, 1) THEN

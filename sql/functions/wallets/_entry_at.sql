@@ -38,7 +38,7 @@ BEGIN
     END IF;
     SELECT p.since - interval '1 month', p.attached_from INTO v_first, v_detached FROM core.partitioned AS p WHERE p.name = 'entries';
 
-    v_month := greatest(date_trunc('month', p_at), v_first);
+    v_month := date_trunc('month', greatest(p_at, v_first));
     WHILE v_month >= v_first AND v_month >= v_detached LOOP
         v_high := core._uuid_floor(v_month + interval '1 month');
         v_month := greatest(v_month - (v_months - 1) * interval '1 month', v_first, v_detached);

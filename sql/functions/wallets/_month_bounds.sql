@@ -1,4 +1,5 @@
--- _month_bounds: which ids the transfers of a time may have: whole months, as partitions are.
+-- _month_bounds: which ids the transfers of a time may have: whole months, as partitions are. Ids have no room for times from
+-- the year 10889 on.
 -- Errors   none
 CREATE OR REPLACE FUNCTION core._month_bounds(p_from timestamptz, p_to timestamptz, OUT low uuid, OUT high uuid)
 LANGUAGE sql STABLE
@@ -7,11 +8,11 @@ SET timezone = 'UTC'
 AS $$
     SELECT
         CASE
-            WHEN p_from >= p.since AND isfinite(p_from) THEN core._uuid_floor(date_trunc('month', p_from))
+            WHEN p_from >= p.since AND p_from < '10000-01-01' THEN core._uuid_floor(date_trunc('month', p_from))
             ELSE '00000000-0000-0000-0000-000000000000'
         END,
         CASE
-            WHEN isfinite(p_to) THEN core._uuid_floor(date_trunc('month', greatest(p_to, p.since)) + interval '1 month')
+            WHEN p_to < '10000-01-01' THEN core._uuid_floor(date_trunc('month', greatest(p_to, p.since)) + interval '1 month')
             ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'
         END
     FROM core.partitioned AS p

@@ -40,7 +40,7 @@ DECLARE
     v_rows bigint;
 BEGIN
     -- v_first: the month up to which, with all before it, there is one partition
-    SELECT p.since - interval '1 month', date_trunc('month', least(w.last_entry_at, p_to)), w.version
+    SELECT p.since - interval '1 month', date_trunc('month', greatest(least(w.last_entry_at, p_to), p.since - interval '1 month')), w.version
     INTO v_first, v_month, v_version
     FROM core.wallets AS w
     INNER JOIN core.partitioned AS p ON p.name = 'entries'
@@ -52,7 +52,7 @@ BEGIN
         WHERE e.wallet_id = p_wallet AND e.seq = p_before_seq;
     END IF;
     v_month := CASE WHEN v_version IS NOT NULL THEN greatest(v_month, v_first) END;
-    v_oldest := greatest(date_trunc('month', p_from), v_first);
+    v_oldest := date_trunc('month', greatest(p_from, v_first));
     v_high := core._uuid_floor(v_month + interval '1 month');
 
     WHILE v_left > 0 AND v_month >= v_oldest LOOP

@@ -20,8 +20,8 @@ AS $$
     SELECT
         o.balance, coalesce(e.credits, 0), coalesce(e.debits, 0), coalesce(e.entries, 0),
         o.balance + coalesce(e.credits, 0) - coalesce(e.debits, 0)
-    FROM core._entry_at(p_wallet, p_from - interval '1 microsecond') AS o
-    CROSS JOIN core._entry_at(p_wallet, p_to - interval '1 microsecond') AS c
+    FROM core._entry_at(p_wallet, greatest(p_from, '2000-01-01') - interval '1 microsecond') AS o
+    CROSS JOIN core._entry_at(p_wallet, greatest(coalesce(p_to, 'infinity'), '2000-01-01') - interval '1 microsecond') AS c
     CROSS JOIN core._month_bounds(p_from, p_to) AS m
     CROSS JOIN LATERAL (
         SELECT
@@ -36,4 +36,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION api.statement_summary(uuid, timestamptz, timestamptz) IS
-'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units.';
+'Opening balance of a wallet at p_from, its credits, debits (as a positive number) and number of entries from p_from (inclusive) to p_to (exclusive), and the closing balance, which is opening + credits - debits. Minor units. NULL: no limit.';
