@@ -34,7 +34,6 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _FIELDS = {
     b"authorization": "authorization",
     b"x-api-key": "api_key",
-    b"idempotency-key": "idempotency_key",
     b"content-type": "content_type",
     b"content-length": "content_length",
     b"user-agent": "user_agent",
@@ -87,21 +86,24 @@ class Edge:
         info = RequestInfo()
         info.started = time.perf_counter()
         info.context = self.context
-        info.authorization = info.api_key = info.idempotency_key = info.content_type = info.content_length = None
+        info.authorization = info.api_key = info.content_type = info.content_length = None
         info.user_agent = info.origin = info.actor = info.csp = None
         info.msgpack = False
         info.status = 0
-        request_id = forwarded = None
+        request_id = forwarded = key = None
         for name, value in scope["headers"]:
             field = _FIELDS.get(name)
             if field is not None:
                 setattr(info, field, value)
+            elif name == b"idempotency-key":
+                key = value if key is None else key + b", " + value  # two keys are none
             elif name == b"accept":
                 info.msgpack = b"msgpack" in value
             elif name == b"x-request-id":
                 request_id = value
             elif name == b"x-forwarded-for":
                 forwarded = value if forwarded is None else forwarded + b"," + value
+        info.idempotency_key = key
         if request_id is not None and _REQUEST_ID.fullmatch(request_id):
             info.request_id = request_id.decode("ascii")
         else:

@@ -63,6 +63,17 @@ async def test_refused_transfers(client: httpx.AsyncClient, db: Connection) -> N
     assert await db.fetchval("SELECT count(*) FROM core.transfers WHERE kind = 'transfer'") == 0
 
 
+async def test_two_keys_are_none(client: httpx.AsyncClient, db: Connection) -> None:
+    ada, ben = await register(client), await register(client)
+    await fund(db, ada, 100)
+    headers = [*ada.headers.items(), ("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    answer = await client.post(
+        api("/wallets/transfers"), json={"to_user_id": str(ben.id), "amount": 40}, headers=headers
+    )
+    assert (answer.status_code, slug(answer)) == (422, "IDEMPOTENCY_KEY_INVALID")
+    assert await db.fetchval("SELECT count(*) FROM core.transfers WHERE kind = 'transfer'") == 0
+
+
 async def test_history_pages_filters_and_csv(client: httpx.AsyncClient, db: Connection) -> None:
     ada, ben = await register(client), await register(client)
     await fund(db, ada, 100)
