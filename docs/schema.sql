@@ -5065,6 +5065,11 @@ BEGIN
         RETURN;
     ELSIF v_wallet.status = 'closed' THEN
         PERFORM core._raise('TS311', 'WALLET_CLOSED', jsonb_build_object('wallet_id', p_wallet), 'A closed wallet stays closed.');
+    ELSIF p_status = 'closed' AND v_wallet.purpose IN ('issuance', 'revenue', 'rewards', 'payout_clearing') THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'wallet_id', 'purpose', v_wallet.purpose::text),
+            'The system cannot do without this wallet.'
+        );
     ELSIF p_status = 'closed' AND (v_wallet.balance, v_wallet.held, v_wallet.debt) <> (0, 0, 0) THEN
         PERFORM core._raise(
             'TS323', 'WALLET_NOT_EMPTY',

@@ -58,6 +58,14 @@ async def test_only_administrators_may(world: World, app_conn: Connection) -> No
     assert await written(world.db) == before
 
 
+async def test_the_systems_own_wallets_stay_open(world: World, app_conn: Connection) -> None:
+    rows = await world.db.fetch("SELECT wallet_id, purpose FROM api.create_asset('GOLD', 0, 'Gold')")
+    assert {row["purpose"] for row in rows} == {"issuance", "revenue", "rewards", "payout_clearing"}
+    for row in rows:
+        found = await refused(app_conn, "SELECT * FROM api.close_wallet($1, 'why', NULL)", row["wallet_id"])
+        assert (found.slug, found.facts["purpose"]) == ("INVALID_REQUEST", row["purpose"])
+
+
 async def test_the_same_again_is_no_act(world: World, app_conn: Connection) -> None:
     for _ in range(2):
         await app_conn.fetch(FREEZE, world.alice.wallet, "why", "all", None)

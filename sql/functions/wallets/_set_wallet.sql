@@ -1,6 +1,6 @@
 -- _set_wallet: change what an operator may change of a wallet, and write it down.
 -- Locks    the wallet
--- Decides  by what the wallet is now: a closed one stays closed; closing needs nothing in it, held or owed; a minimum must
+-- Decides  by what the wallet is now: a closed one stays closed; the system's own stay open; closing needs nothing in it, held or owed; a minimum must
 --          leave what is there allowed
 -- Writes   wallets (status, minimum), audit_log; nothing where nothing changes
 -- Errors   TS101 INVALID_REQUEST, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS311 WALLET_CLOSED,
@@ -31,6 +31,11 @@ BEGIN
         RETURN;
     ELSIF v_wallet.status = 'closed' THEN
         PERFORM core._raise('TS311', 'WALLET_CLOSED', jsonb_build_object('wallet_id', p_wallet), 'A closed wallet stays closed.');
+    ELSIF p_status = 'closed' AND v_wallet.purpose IN ('issuance', 'revenue', 'rewards', 'payout_clearing') THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'wallet_id', 'purpose', v_wallet.purpose::text),
+            'The system cannot do without this wallet.'
+        );
     ELSIF p_status = 'closed' AND (v_wallet.balance, v_wallet.held, v_wallet.debt) <> (0, 0, 0) THEN
         PERFORM core._raise(
             'TS323', 'WALLET_NOT_EMPTY',
