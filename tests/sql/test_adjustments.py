@@ -49,7 +49,7 @@ async def _expire(world: World, adjustment: UUID) -> None:
 
 
 async def test_a_long_time_to_decide(world: World, app_conn: Connection) -> None:
-    await world.db.execute("SELECT api.set_rate('adjustment_valid', 100000000000)")
+    await world.db.execute("SELECT api.set_rate('adjustment_valid', 36500)")
     row = await app_conn.fetchrow(REQUEST, *_request(world))
     assert row is not None
     assert row["status"] == "pending"
