@@ -465,7 +465,6 @@ DECLARE
             AND p.detached_to = t.attached_from AND to_regclass(format('core.%I', p.name)) IS NULL
         ORDER BY p.name
     );
-    v_moved text [];
 BEGIN
     IF cardinality(v_missing) > 0 THEN
         PERFORM core._raise(
@@ -473,18 +472,7 @@ BEGIN
             'Restore these tables first.'
         );
     END IF;
-    v_moved := core._move_month(p_what, false);
-    IF v_moved IS NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
-            'Say books (transfers, entries and tips), outbox or audit_log.'
-        );
-    END IF;
-    IF cardinality(v_moved) > 0 THEN
-        INSERT INTO core.audit_log (action, details)
-        VALUES ('months.attached', jsonb_build_object('what', p_what, 'partitions', v_moved));
-    END IF;
-    RETURN v_moved;
+    RETURN core._months_moved('months.attached', p_what, core._move_month(p_what, false));
 END;
 $$;
 
@@ -789,9 +777,7 @@ DECLARE
     v_refused core.transfer_result;
 BEGIN
     PERFORM core._open_stream(p_stream, p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     UPDATE core.streams AS s
     SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE s.id = p_stream;
@@ -1252,20 +1238,8 @@ CREATE FUNCTION api.detach_month(p_what text) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-DECLARE
-    v_moved CONSTANT text [] := core._move_month(p_what, true);
 BEGIN
-    IF v_moved IS NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
-            'Say books (transfers, entries and tips), outbox or audit_log.'
-        );
-    END IF;
-    IF cardinality(v_moved) > 0 THEN
-        INSERT INTO core.audit_log (action, details)
-        VALUES ('months.detached', jsonb_build_object('what', p_what, 'partitions', v_moved));
-    END IF;
-    RETURN v_moved;
+    RETURN core._months_moved('months.detached', p_what, core._move_month(p_what, true));
 END;
 $$;
 
@@ -1907,9 +1881,7 @@ CREATE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor 
     AS $$
 BEGIN
     PERFORM core._check_admin(p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     PERFORM core._open_adjustment(p_adjustment);
     UPDATE core.adjustments AS a
     SET
@@ -2009,9 +1981,8 @@ BEGIN
     PERFORM core._check_admin(p_actor);
     SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
     SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+    PERFORM core._check_reason(p_reason);
+    IF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was asked for.'
@@ -3507,6 +3478,20 @@ ALTER FUNCTION core._check_admin(p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_admin(p_actor uuid) IS 'Raises when the user who is said to act does not exist, is suspended or is no administrator; nothing where none is named (then it is the database login that acts).';
 
+CREATE FUNCTION core._check_reason(p_reason text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_reason(p_reason text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_reason(p_reason text) IS 'Raises when the reason is missing, blank or longer than 255 bytes.';
+
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -3898,7 +3883,7 @@ BEGIN
     PERFORM core._raise(
         'TS901', 'LEDGER_IMMUTABLE',
         jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
-        'Use the functions of schema api; a mistake is put right by a transfer the other way.'
+        coalesce(TG_ARGV[0], 'Use the functions of schema api; a mistake is put right by a transfer the other way.')
     );
     RETURN NULL;
 END;
@@ -3924,24 +3909,6 @@ $$;
 ALTER FUNCTION core._guard_partition() OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._guard_partition() IS 'Trigger: refuses every statement that changes a partition by its own name (TS901).';
-
-CREATE FUNCTION core._guard_rates() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-BEGIN
-    PERFORM core._raise(
-        'TS901', 'LEDGER_IMMUTABLE',
-        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
-        'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
-    );
-    RETURN NULL;
-END;
-$$;
-
-ALTER FUNCTION core._guard_rates() OWNER TO tessera_ledger;
-
-COMMENT ON FUNCTION core._guard_rates() IS 'Trigger: refuses changes of rates, adjustments and the audit log that do not come from their functions (TS901).';
 
 CREATE FUNCTION core._guard_referral() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3977,24 +3944,6 @@ $$;
 ALTER FUNCTION core._guard_referral() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_referral() IS 'Trigger: refuses a referrer that is the user, a second one, or one who was referred by the user, at however many removes.';
-
-CREATE FUNCTION core._guard_seals() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-BEGIN
-    PERFORM core._raise(
-        'TS901', 'LEDGER_IMMUTABLE',
-        jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
-        'api.seal_entries adds seals; nothing takes them away.'
-    );
-    RETURN NULL;
-END;
-$$;
-
-ALTER FUNCTION core._guard_seals() OWNER TO tessera_ledger;
-
-COMMENT ON FUNCTION core._guard_seals() IS 'Trigger: refuses changes of seals that do not come from api.seal_entries (TS901).';
 
 CREATE TABLE core.holds (
     id uuid NOT NULL,
@@ -4321,6 +4270,27 @@ $$;
 ALTER FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) IS 'A wallet whose entries from p_from up to p_to do not lead from what was brought forward before to what was brought forward by p_detached_to; NULL when all do.';
+
+CREATE FUNCTION core._months_moved(p_action text, p_what text, p_moved text[]) RETURNS text[]
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_moved IS NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
+            'Say books (transfers, entries and tips), outbox or audit_log.'
+        );
+    ELSIF cardinality(p_moved) > 0 THEN
+        INSERT INTO core.audit_log (action, details)
+        VALUES (p_action, jsonb_build_object('what', p_what, 'partitions', p_moved));
+    END IF;
+    RETURN p_moved;
+END;
+$$;
+
+ALTER FUNCTION core._months_moved(p_action text, p_what text, p_moved text[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._months_moved(p_action text, p_what text, p_moved text[]) IS 'Notes the act p_action on the partitions p_moved, and returns them; raises where p_what is none of the names there are (NULL).';
 
 CREATE FUNCTION core._move_month(p_what text, p_detach boolean) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5053,9 +5023,7 @@ DECLARE
     v_wallet core.wallets;
 BEGIN
     PERFORM core._check_admin(p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     PERFORM core._lock_wallets(ARRAY[p_wallet]);
     PERFORM core._expire_holds(ARRAY[p_wallet]);
     SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
@@ -6382,15 +6350,15 @@ ALTER INDEX core.tips_sender_id_idx ATTACH PARTITION core.tips_default_sender_id
 
 ALTER INDEX core.transfers_pkey ATTACH PARTITION core.transfers_default_pkey;
 
-CREATE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+CREATE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
-CREATE TRIGGER adjustments_guard_writes BEFORE INSERT OR UPDATE ON core.adjustments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+CREATE TRIGGER adjustments_guard_writes BEFORE INSERT OR UPDATE ON core.adjustments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
 CREATE TRIGGER api_keys_notify_deleted AFTER DELETE ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
 CREATE TRIGGER api_keys_notify_rights AFTER UPDATE OF key_hash, old_key_hash, old_key_expires_at, scopes, rate_limit_per_minute, expires_at, deleted_at ON core.api_keys FOR EACH ROW EXECUTE FUNCTION core._notify_rights('user_id');
 
-CREATE TRIGGER audit_log_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.audit_log FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+CREATE TRIGGER audit_log_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.audit_log FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
 CREATE TRIGGER captures_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.captures FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -6416,17 +6384,17 @@ CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_rates();
+CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
-CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_rates();
+CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
 CREATE TRIGGER refunds_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.refunds FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER refunds_guard_writes BEFORE INSERT ON core.refunds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
-CREATE TRIGGER seals_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.seals FOR EACH STATEMENT EXECUTE FUNCTION core._guard_seals();
+CREATE TRIGGER seals_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.seals FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('api.seal_entries adds seals; nothing takes them away.');
 
-CREATE TRIGGER seals_guard_writes BEFORE INSERT ON core.seals FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_seals();
+CREATE TRIGGER seals_guard_writes BEFORE INSERT ON core.seals FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger('api.seal_entries adds seals; nothing takes them away.');
 
 CREATE TRIGGER sessions_notify_deleted AFTER DELETE ON core.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION core._notify_rights('user_id');
 
@@ -6889,6 +6857,8 @@ REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) FROM PUBLIC;
@@ -6911,11 +6881,7 @@ REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_partition() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._guard_rates() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION core._guard_referral() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._guard_seals() FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.holds FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
@@ -6958,6 +6924,8 @@ REVOKE ALL ON FUNCTION core._month_bounds(p_from timestamp with time zone, p_to 
 REVOKE ALL ON FUNCTION core._month_sums(p_from uuid, p_to uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._months_fit(p_from uuid, p_to uuid, p_detached_to timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._months_moved(p_action text, p_what text, p_moved text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) TO tessera_ledger;

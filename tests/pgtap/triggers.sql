@@ -4,13 +4,24 @@ BEGIN;
 SET LOCAL search_path = tap, pg_catalog;
 SELECT no_plan();
 
+-- What is said instead of the function's own words.
+CREATE TEMP TABLE hints (relation, hint) ON COMMIT DROP AS
+SELECT
+    r.relation,
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.' AS hint
+FROM unnest(ARRAY['core.adjustments', 'core.audit_log', 'core.rates']) AS r (relation)
+UNION ALL
+SELECT
+    'core.seals',
+    'api.seal_entries adds seals; nothing takes them away.';
+
 -- but_ledger: fires for everybody but tessera_ledger; otherwise for everybody.
 CREATE TEMP TABLE guards (relation, name, events, function, but_ledger) ON COMMIT DROP AS
 SELECT *
 FROM (VALUES
-('core.adjustments', 'adjustments_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_rates', false),
-('core.adjustments', 'adjustments_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_rates', true),
-('core.audit_log', 'audit_log_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_rates', false),
+('core.adjustments', 'adjustments_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.adjustments', 'adjustments_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
+('core.audit_log', 'audit_log_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.captures', 'captures_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.captures', 'captures_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
 ('core.entries', 'entries_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
@@ -21,12 +32,12 @@ FROM (VALUES
     'core.idempotency_keys', 'idempotency_keys_guard_history',
     'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false
 ),
-('core.rates', 'rates_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_rates', false),
-('core.rates', 'rates_guard_writes', 'BEFORE UPDATE', 'core._guard_rates', true),
+('core.rates', 'rates_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.rates', 'rates_guard_writes', 'BEFORE UPDATE', 'core._guard_ledger', true),
 ('core.refunds', 'refunds_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.refunds', 'refunds_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
-('core.seals', 'seals_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_seals', false),
-('core.seals', 'seals_guard_writes', 'BEFORE INSERT', 'core._guard_seals', true),
+('core.seals', 'seals_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
+('core.seals', 'seals_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
 ('core.tickets', 'tickets_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.tickets', 'tickets_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
 ('core.tips', 'tips_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
@@ -76,13 +87,15 @@ ORDER BY e.name;
 SELECT is(
     pg_get_triggerdef(t.oid),
     format(
-        'CREATE TRIGGER %s %s ON %s FOR EACH STATEMENT %sEXECUTE FUNCTION %s()',
+        'CREATE TRIGGER %s %s ON %s FOR EACH STATEMENT %sEXECUTE FUNCTION %s(%s)',
         g.name, g.events, g.relation,
-        CASE WHEN g.but_ledger THEN $$WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) $$ ELSE '' END, g.function
+        CASE WHEN g.but_ledger THEN $$WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) $$ ELSE '' END, g.function,
+        coalesce(quote_literal(h.hint), '')
     ),
     g.name || ' guards all it should'
 )
 FROM guards AS g
+LEFT JOIN hints AS h ON h.relation = g.relation
 LEFT JOIN pg_trigger AS t ON t.tgrelid = to_regclass(g.relation) AND t.tgname = g.name
 ORDER BY g.name;
 

@@ -16,7 +16,6 @@ DECLARE
             AND p.detached_to = t.attached_from AND to_regclass(format('core.%I', p.name)) IS NULL
         ORDER BY p.name
     );
-    v_moved text [];
 BEGIN
     IF cardinality(v_missing) > 0 THEN
         PERFORM core._raise(
@@ -24,18 +23,7 @@ BEGIN
             'Restore these tables first.'
         );
     END IF;
-    v_moved := core._move_month(p_what, false);
-    IF v_moved IS NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
-            'Say books (transfers, entries and tips), outbox or audit_log.'
-        );
-    END IF;
-    IF cardinality(v_moved) > 0 THEN
-        INSERT INTO core.audit_log (action, details)
-        VALUES ('months.attached', jsonb_build_object('what', p_what, 'partitions', v_moved));
-    END IF;
-    RETURN v_moved;
+    RETURN core._months_moved('months.attached', p_what, core._move_month(p_what, false));
 END;
 $$;
 

@@ -7,20 +7,8 @@ CREATE OR REPLACE FUNCTION api.detach_month(p_what text) RETURNS text []
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_moved CONSTANT text [] := core._move_month(p_what, true);
 BEGIN
-    IF v_moved IS NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_what', 'value', p_what),
-            'Say books (transfers, entries and tips), outbox or audit_log.'
-        );
-    END IF;
-    IF cardinality(v_moved) > 0 THEN
-        INSERT INTO core.audit_log (action, details)
-        VALUES ('months.detached', jsonb_build_object('what', p_what, 'partitions', v_moved));
-    END IF;
-    RETURN v_moved;
+    RETURN core._months_moved('months.detached', p_what, core._move_month(p_what, true));
 END;
 $$;
 

@@ -22,9 +22,7 @@ DECLARE
     v_refused core.transfer_result;
 BEGIN
     PERFORM core._open_stream(p_stream, p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     UPDATE core.streams AS s
     SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE s.id = p_stream;

@@ -13,7 +13,7 @@ BEGIN
     PERFORM core._raise(
         'TS901', 'LEDGER_IMMUTABLE',
         jsonb_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP)),
-        'Use the functions of schema api; a mistake is put right by a transfer the other way.'
+        coalesce(TG_ARGV[0], 'Use the functions of schema api; a mistake is put right by a transfer the other way.')
     );
     RETURN NULL;
 END;
@@ -62,3 +62,35 @@ CREATE OR REPLACE TRIGGER tickets_guard_writes BEFORE INSERT OR UPDATE ON core.t
 FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER tickets_guard_history BEFORE DELETE OR TRUNCATE ON core.tickets
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger(
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+);
+CREATE OR REPLACE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+);
+
+CREATE OR REPLACE TRIGGER adjustments_guard_writes BEFORE INSERT OR UPDATE ON core.adjustments
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger(
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+);
+CREATE OR REPLACE TRIGGER adjustments_guard_history BEFORE DELETE OR TRUNCATE ON core.adjustments
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+);
+
+CREATE OR REPLACE TRIGGER audit_log_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.audit_log
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
+    'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'
+);
+
+CREATE OR REPLACE TRIGGER seals_guard_writes BEFORE INSERT ON core.seals
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger(
+    'api.seal_entries adds seals; nothing takes them away.'
+);
+CREATE OR REPLACE TRIGGER seals_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.seals
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
+    'api.seal_entries adds seals; nothing takes them away.'
+);

@@ -19,9 +19,7 @@ DECLARE
     v_wallet core.wallets;
 BEGIN
     PERFORM core._check_admin(p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     PERFORM core._lock_wallets(ARRAY[p_wallet]);
     PERFORM core._expire_holds(ARRAY[p_wallet]);
     SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;

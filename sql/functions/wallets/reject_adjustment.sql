@@ -11,9 +11,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM core._check_admin(p_actor);
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    END IF;
+    PERFORM core._check_reason(p_reason);
     PERFORM core._open_adjustment(p_adjustment);
     UPDATE core.adjustments AS a
     SET

@@ -35,9 +35,8 @@ BEGIN
     PERFORM core._check_admin(p_actor);
     SELECT w.* INTO v_from FROM core.wallets AS w WHERE w.id = p_from;
     SELECT w.* INTO v_to FROM core.wallets AS w WHERE w.id = p_to;
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
-    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+    PERFORM core._check_reason(p_reason);
+    IF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was asked for.'
