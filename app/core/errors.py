@@ -159,6 +159,7 @@ _SPECS = (
     ErrorSpec("INVALID_KIND", 422, "The kind of transfer is not a valid name", "TS109"),
     ErrorSpec("SELF_REFERRAL", 422, "Nobody can refer themselves", "TS110"),
     ErrorSpec("OWN_STREAM", 422, "Nobody buys a ticket of their own stream", "TS111"),
+    ErrorSpec("SELF_BAN", 422, "Nobody bans themselves", "TS112"),
     # SQL: TS2xx something is not there
     ErrorSpec("WALLET_NOT_FOUND", 404, "There is no such wallet", "TS210"),
     ErrorSpec("USER_NOT_FOUND", 404, "There is no such user", "TS211"),
