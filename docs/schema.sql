@@ -44,7 +44,7 @@ CREATE TYPE api.call_offer AS (
 	creator_id uuid,
 	status text,
 	rate_per_minute bigint,
-	block_seconds numeric,
+	block_ms bigint,
 	block_price bigint,
 	opened_at timestamp with time zone,
 	rings_until timestamp with time zone,
@@ -53,7 +53,7 @@ CREATE TYPE api.call_offer AS (
 
 ALTER TYPE api.call_offer OWNER TO tessera_owner;
 
-COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_seconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
+COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_ms milliseconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
 
 CREATE TYPE api.call_pulse AS (
 	ord integer,
@@ -316,7 +316,7 @@ CREATE TYPE core.call_ending AS (
 
 ALTER TYPE core.call_ending OWNER TO tessera_owner;
 
-COMMENT ON TYPE core.call_ending IS 'How a call ends.';
+COMMENT ON TYPE core.call_ending IS 'How a call ends, and how long it was active.';
 
 CREATE DOMAIN core.entry_amount AS bigint
 	CONSTRAINT entry_amount_check CHECK ((VALUE <> 0));
@@ -562,7 +562,7 @@ CREATE VIEW api.calls AS
     c.creator_id,
     c.status,
     c.rate_per_minute,
-    round(((c.block_us)::numeric / 1000000.0), 6) AS block_seconds,
+    (c.block_us / 1000) AS block_ms,
     c.block_price,
     c.block_limit,
     COALESCE(k.blocks, c.blocks) AS blocks,
@@ -2083,7 +2083,7 @@ BEGIN
     END IF;
 
     v_offer := ROW(
-        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, round(v_block_us / 1000000.0, 6), v_price,
+        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, v_block_us / 1000, v_price,
         v_now, v_now + v_ringing, false
     );
     INSERT INTO core.calls (
@@ -6908,7 +6908,7 @@ CREATE VIEW api.call_blocks AS
 
 ALTER VIEW api.call_blocks OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_seconds up to (n + 1) × block_seconds of active time. Amounts in tokens.';
+COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_ms up to (n + 1) × block_ms of active time. Amounts in tokens.';
 
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
