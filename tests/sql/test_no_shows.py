@@ -183,7 +183,8 @@ async def test_starting_beside_cancelling_has_one_winner(world: World, connect: 
     for n in range(30):
         stream = await _stream(world, f"race-{n}", price=1)
         await world.db.fetch("SELECT api.buy_ticket($1, $2)", world.alice.id, stream)
-        told, *rows = await asyncio.gather(start(stream), *(conn.fetch(NO_SHOWS, 1) for conn in schedulers))
+        results: list[Any] = await asyncio.gather(start(stream), *(conn.fetch(NO_SHOWS, 1) for conn in schedulers))
+        told, *rows = results
         cancelled = [row["stream_id"] for found in rows for row in found]
         status = await _status(world, stream)
         assert (status, told, cancelled) in (
