@@ -135,6 +135,19 @@ ALTER TYPE api.meter_outcome OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.meter_outcome IS 'What metering did with a call: blocks paid and tokens charged now, blocks given back, and whether it ended. due_at: since when it had been due; next_due_at: when it will be again (NULL: it is over).';
 
+CREATE TYPE api.no_show AS (
+	stream_id uuid,
+	creator_id uuid,
+	tickets bigint,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.no_show OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.no_show IS 'A stream that never began: how many tickets were given back; or error_code (TSnnn), its slug in error, and facts in detail, and nothing changed.';
+
 CREATE TYPE api.referral_receipt AS (
 	transfer_id uuid,
 	amount bigint,
@@ -1094,6 +1107,70 @@ ALTER FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with ti
 
 COMMENT ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Calls of user p_user that are over, opened from p_from up to p_to (NULL: no bound), as p_role fan, creator or both (NULL).';
 
+CREATE FUNCTION api.cancel_no_shows(p_limit integer DEFAULT 1) RETURNS SETOF api.no_show
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_reason CONSTANT text := 'no show';
+    -- one that was refused makes room for the others before its next turn
+    c_again CONSTANT interval := '10 minutes';
+    c_maximum CONSTANT integer := 100;
+    v_starts timestamptz;
+    v_refused timestamptz := clock_timestamp() - c_again;
+    v_streams uuid[];
+    v_row api.no_show;
+    v_detail text;
+BEGIN
+    IF (p_limit BETWEEN 1 AND c_maximum) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_limit', 'minimum', 1, 'maximum', c_maximum),
+            'A limit of 1 to 100 streams.'
+        );
+    END IF;
+    v_starts := clock_timestamp() - least(core._rate('stream_no_show'), 3153600000) * interval '1 second';
+    v_streams := ARRAY(
+        SELECT s.id
+        FROM core.streams AS s
+        WHERE
+            s.status = 'scheduled' AND s.starts_at IS NOT NULL
+            AND coalesce(s.cancel_refused_at, s.starts_at) <= greatest(v_starts, v_refused)
+            AND s.starts_at <= v_starts AND (s.cancel_refused_at IS NULL OR s.cancel_refused_at <= v_refused)
+        ORDER BY coalesce(s.cancel_refused_at, s.starts_at), s.id
+        LIMIT p_limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    PERFORM core._lock_ticket_wallets(v_streams);
+    FOR v_row IN
+        SELECT s.id, s.creator_id, 0::bigint, NULL::text, NULL::text, NULL::jsonb
+        FROM core.streams AS s
+        WHERE s.id = ANY (v_streams)
+        ORDER BY s.starts_at, s.id
+    LOOP
+        BEGIN
+            PERFORM core._cancel_stream(v_row.stream_id, c_reason, NULL);
+            v_row.tickets := (SELECT count(*) FROM core.tickets AS t WHERE t.stream_id = v_row.stream_id);
+        EXCEPTION WHEN OTHERS THEN
+            IF SQLSTATE NOT LIKE 'TS%' THEN
+                RAISE;
+            END IF;
+            GET STACKED DIAGNOSTICS v_row.error_code = RETURNED_SQLSTATE, v_row.error = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL;
+            v_row.detail := nullif(v_detail, '')::jsonb;
+            UPDATE core.streams AS s SET cancel_refused_at = clock_timestamp() WHERE s.id = v_row.stream_id;
+        END;
+        RETURN NEXT v_row;
+    END LOOP;
+END;
+$$;
+
+ALTER FUNCTION api.cancel_no_shows(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.cancel_no_shows(p_limit integer) IS 'Cancels scheduled streams whose starts_at passed longer ago than the rate stream_no_show (seconds) and that never went live, and gives their tickets back, up to p_limit streams (100) in this transaction; a row for each. One whose tickets cannot be given back is left as it is, says why, and has its next turn ten minutes later. Streams without starts_at stay. Call it until it returns nothing; the scheduler does so every minute.';
+
 CREATE TABLE core.streams (
     id uuid DEFAULT core.uuid7() NOT NULL,
     creator_id uuid NOT NULL,
@@ -1112,6 +1189,7 @@ CREATE TABLE core.streams (
     cancelled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancel_refused_at timestamp with time zone,
     CONSTRAINT streams_cancelled CHECK (((cancelled_at IS NULL) OR (status = 'ended'::text))),
     CONSTRAINT streams_channel_check CHECK ((channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$'::text)),
     CONSTRAINT streams_ended CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
@@ -1140,6 +1218,8 @@ COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where s
 COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
 
 COMMENT ON COLUMN core.streams.cancelled_at IS 'Ended by cancelling: every ticket was given back.';
+
+COMMENT ON COLUMN core.streams.cancel_refused_at IS 'When api.cancel_no_shows last could not give its tickets back.';
 
 CREATE VIEW api.streams AS
  SELECT id AS stream_id,
@@ -1172,89 +1252,10 @@ CREATE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEF
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
     AS $$
-DECLARE
-    c_batch CONSTANT integer := 2000;
-    v_ids uuid[];
-    v_originals uuid[];
-    v_requests core.transfer_request[];
-    v_results core.transfer_result[];
-    v_refused core.transfer_result;
 BEGIN
     PERFORM core._open_stream(p_stream, p_actor);
     PERFORM core._check_reason(p_reason);
-    UPDATE core.streams AS s
-    SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
-    WHERE s.id = p_stream;
-    -- all at once: what was given back already is summed up under their locks
-    PERFORM core._lock_wallets(ARRAY(
-        SELECT DISTINCT x.id
-        FROM core.tickets AS t
-        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
-        CROSS JOIN LATERAL (
-            VALUES (p.from_wallet_id), (p.to_wallet_id), (CASE WHEN t.platform_fee > 0 THEN core._system_wallet('revenue', p.asset, t.viewer_id) END)
-        ) AS x (id)
-        WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
-    ));
-    LOOP
-        v_ids := ARRAY(
-            SELECT t.id FROM core.tickets AS t
-            WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
-            ORDER BY t.id
-            LIMIT c_batch
-        );
-        EXIT WHEN cardinality(v_ids) = 0;
-        -- the payment, and the fee beside it: its next entry in the viewer's wallet
-        SELECT
-            array_agg(m.id ORDER BY m.id),
-            array_agg(ROW(
-                m.to_wallet_id, m.from_wallet_id, b.rest, m.asset, 'refund', p_reason, p_actor, NULL, NULL, NULL,
-                jsonb_build_object('refund_of', m.id), NULL
-            )::core.transfer_request ORDER BY m.id)
-        INTO v_originals, v_requests
-        FROM core.tickets AS t
-        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
-        CROSS JOIN LATERAL (
-            SELECT p.id
-            UNION ALL
-            SELECT e.transfer_id FROM core.entries AS e
-            WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
-        ) AS x
-        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
-        CROSS JOIN LATERAL (
-            SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
-        ) AS b
-        WHERE t.id = ANY (v_ids) AND b.rest > 0;
-        v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, true);
-        SELECT r.* INTO v_refused FROM unnest(v_results) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
-        IF v_refused.error_code IS NOT NULL THEN
-            PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
-        END IF;
-        INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
-        SELECT
-            o.original_id, o.transfer_id, o.amount,
-            least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), 'create_debt', p_reason, o.created_at
-        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
-            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
-            error_code, error, detail
-        )
-        INNER JOIN core.wallets AS w ON w.id = o.from_wallet_id;
-        INSERT INTO core.outbox (type, channels, payload)
-        SELECT
-            'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
-            core._transfer_payload(
-                o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
-            ) || jsonb_build_object('refund_of', o.original_id)
-        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
-            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
-            error_code, error, detail
-        );
-        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
-    END LOOP;
-    PERFORM core._stream_event('stream.cancelled', p_stream);
-    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
-    VALUES (p_actor, 'stream.cancelled', p_stream, jsonb_build_object('reason', p_reason));
+    PERFORM core._cancel_stream(p_stream, p_reason, p_actor);
     RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
 END;
 $$;
@@ -1920,6 +1921,22 @@ $$;
 ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
+
+CREATE FUNCTION api.hold_lag() RETURNS interval
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT clock_timestamp() - h.expires_at
+    FROM core.holds AS h
+    WHERE h.status = 'open' AND h.expires_at <= clock_timestamp()
+    ORDER BY h.expires_at
+    LIMIT 1
+$$;
+
+ALTER FUNCTION api.hold_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.hold_lag() IS 'For how long the oldest open hold has been past its expires_at; NULL where none is. More than a minute or two: the scheduler does not run. Nobody waits for it.';
 
 CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
     LANGUAGE sql SECURITY DEFINER
@@ -4322,6 +4339,58 @@ ALTER FUNCTION core._call_event(p_type text, p_calls uuid[]) OWNER TO tessera_le
 
 COMMENT ON FUNCTION core._call_event(p_type text, p_calls uuid[]) IS 'Writes the event p_type for each of the calls, with the call as it is now.';
 
+CREATE FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2000;
+    v_ids uuid[];
+    v_transfers uuid[];
+    v_refused core.transfer_result;
+BEGIN
+    UPDATE core.streams AS s
+    SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE s.id = p_stream;
+    PERFORM core._lock_ticket_wallets(ARRAY[p_stream]);
+    LOOP
+        v_ids := ARRAY(
+            SELECT t.id FROM core.tickets AS t
+            WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
+            ORDER BY t.id
+            LIMIT c_batch
+        );
+        EXIT WHEN cardinality(v_ids) = 0;
+        -- the payment, and the fee beside it: its next entry in the viewer's wallet
+        v_transfers := ARRAY(
+            SELECT m.id
+            FROM core.tickets AS t
+            INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+            CROSS JOIN LATERAL (
+                SELECT p.id
+                UNION ALL
+                SELECT e.transfer_id FROM core.entries AS e
+                WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
+            ) AS x
+            INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
+            WHERE t.id = ANY (v_ids)
+            ORDER BY m.id
+        );
+        SELECT r.* INTO v_refused FROM core._give_back(v_transfers, p_reason, p_actor) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
+        IF v_refused.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
+        END IF;
+        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+    END LOOP;
+    PERFORM core._stream_event('stream.cancelled', p_stream);
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'stream.cancelled', p_stream, jsonb_build_object('reason', p_reason));
+END;
+$$;
+
+ALTER FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) IS 'Ends the locked stream p_stream, which has not ended, as cancelled, and gives every ticket''s price back, fees included; raises where one is refused.';
+
 CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     AS $$
@@ -5109,6 +5178,27 @@ $$;
 ALTER FUNCTION core._lock_streams(p_ids uuid[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_streams(p_ids uuid[]) IS 'Locks streams in id order; wallets are locked after them.';
+
+CREATE FUNCTION core._lock_ticket_wallets(p_streams uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- all at once: what was given back already is summed up under their locks
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT DISTINCT x.id
+        FROM core.tickets AS t
+        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+        CROSS JOIN LATERAL (
+            VALUES (p.from_wallet_id), (p.to_wallet_id), (CASE WHEN t.platform_fee > 0 THEN core._system_wallet('revenue', p.asset, t.viewer_id) END)
+        ) AS x (id)
+        WHERE t.stream_id = ANY (p_streams) AND t.refunded_at IS NULL
+    ));
+END;
+$$;
+
+ALTER FUNCTION core._lock_ticket_wallets(p_streams uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) IS 'Locks, in id order, every wallet that takes part when the tickets of these locked streams are given back.';
 
 CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -6972,6 +7062,79 @@ ALTER VIEW api.holds OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.holds IS 'Holds; remaining is what can still be captured, in minor units of the asset. A hold past expires_at shows as expired at once.';
 
+CREATE TABLE core.job_runs (
+    job text NOT NULL,
+    every_seconds numeric(12,3) NOT NULL,
+    process text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    outcome text NOT NULL,
+    items bigint,
+    seconds numeric(12,3) NOT NULL,
+    lag_seconds numeric(15,3),
+    failures_in_a_row integer DEFAULT 0 NOT NULL,
+    last_error text,
+    last_success_at timestamp with time zone,
+    next_run_at timestamp with time zone NOT NULL,
+    first_run_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT job_runs_every_seconds_check CHECK ((every_seconds > (0)::numeric)),
+    CONSTRAINT job_runs_failures CHECK (((outcome = 'done'::text) = (failures_in_a_row = 0))),
+    CONSTRAINT job_runs_failures_in_a_row_check CHECK ((failures_in_a_row >= 0)),
+    CONSTRAINT job_runs_items CHECK (((outcome = 'done'::text) = (items IS NOT NULL))),
+    CONSTRAINT job_runs_job_check CHECK (((octet_length(job) >= 1) AND (octet_length(job) <= 63))),
+    CONSTRAINT job_runs_lag_seconds_check CHECK ((lag_seconds >= (0)::numeric)),
+    CONSTRAINT job_runs_last_error_check CHECK (((octet_length(last_error) >= 1) AND (octet_length(last_error) <= 255))),
+    CONSTRAINT job_runs_order CHECK ((started_at <= finished_at)),
+    CONSTRAINT job_runs_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'failed'::text, 'timeout'::text]))),
+    CONSTRAINT job_runs_process_check CHECK (((octet_length(process) >= 1) AND (octet_length(process) <= 255))),
+    CONSTRAINT job_runs_seconds_check CHECK ((seconds >= (0)::numeric))
+)
+WITH (fillfactor='20');
+
+ALTER TABLE core.job_runs OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.job_runs IS 'How the newest run of each job of the scheduler ended, whichever process ran it. Written by the schedulers after each run, outside of the job''s own transactions.';
+
+COMMENT ON COLUMN core.job_runs.every_seconds IS 'The job''s interval when it does not fail.';
+
+COMMENT ON COLUMN core.job_runs.process IS 'Host and process id of the scheduler that ran it last.';
+
+COMMENT ON COLUMN core.job_runs.items IS 'Things that the newest run has done; NULL where it failed.';
+
+COMMENT ON COLUMN core.job_runs.seconds IS 'How long the newest run took.';
+
+COMMENT ON COLUMN core.job_runs.lag_seconds IS 'Age of the oldest thing that was due and not done when the newest successful run ended; NULL where the job does not tell.';
+
+COMMENT ON COLUMN core.job_runs.failures_in_a_row IS 'Runs since the last that succeeded, of all schedulers.';
+
+COMMENT ON COLUMN core.job_runs.last_error IS 'Class of the newest failure, with its SQLSTATE and slug; no message, for it may tell secrets. Kept after a success.';
+
+COMMENT ON COLUMN core.job_runs.next_run_at IS 'When the process that ran it last means to run it again.';
+
+COMMENT ON COLUMN core.job_runs.first_run_at IS 'When it was first written down here.';
+
+CREATE VIEW api.job_runs AS
+ SELECT job,
+    outcome,
+    started_at,
+    finished_at,
+    seconds,
+    items,
+    lag_seconds,
+    failures_in_a_row,
+    last_error,
+    last_success_at,
+    ((clock_timestamp() - COALESCE(last_success_at, first_run_at)) > (((GREATEST(((3)::numeric * every_seconds), (60)::numeric) + seconds))::double precision * '00:00:01'::interval)) AS late,
+    next_run_at,
+    every_seconds,
+    process,
+    first_run_at
+   FROM core.job_runs r;
+
+ALTER VIEW api.job_runs OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.job_runs IS 'The newest run of each job of the scheduler. late: it has not succeeded for three of its intervals, or a minute where that is longer, and the time its newest run took.';
+
 CREATE TABLE core.rate_names (
     name text NOT NULL,
     unit text NOT NULL,
@@ -7614,6 +7777,9 @@ ALTER TABLE ONLY core.holds
 ALTER TABLE ONLY core.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key);
 
+ALTER TABLE ONLY core.job_runs
+    ADD CONSTRAINT job_runs_pkey PRIMARY KEY (job);
+
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
 
@@ -7738,6 +7904,8 @@ CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
 CREATE INDEX streams_creator_id_idx ON core.streams USING btree (creator_id, id);
 
 CREATE INDEX streams_live_idx ON core.streams USING btree (id) WHERE (status = 'live'::text);
+
+CREATE INDEX streams_no_show_idx ON core.streams USING btree (COALESCE(cancel_refused_at, starts_at), id) WHERE ((status = 'scheduled'::text) AND (starts_at IS NOT NULL));
 
 CREATE INDEX tickets_viewer_id_idx ON core.tickets USING btree (viewer_id, id);
 
@@ -8021,6 +8189,11 @@ GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp 
 GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.cancel_no_shows(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_dba;
+
 GRANT SELECT ON TABLE core.streams TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
 
@@ -8049,6 +8222,8 @@ GRANT UPDATE(ended_at) ON TABLE core.streams TO tessera_ledger;
 GRANT UPDATE(cancelled_at) ON TABLE core.streams TO tessera_ledger;
 
 GRANT UPDATE(updated_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(cancel_refused_at) ON TABLE core.streams TO tessera_ledger;
 
 GRANT SELECT ON TABLE api.streams TO tessera_app;
 GRANT SELECT ON TABLE api.streams TO tessera_scheduler;
@@ -8172,6 +8347,11 @@ REVOKE ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason t
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.hold_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
@@ -8400,6 +8580,8 @@ REVOKE ALL ON FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with tim
 
 REVOKE ALL ON FUNCTION core._call_event(p_type text, p_calls uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
@@ -8464,6 +8646,8 @@ REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
@@ -8626,6 +8810,15 @@ GRANT SELECT ON TABLE api.holds TO tessera_app;
 GRANT SELECT ON TABLE api.holds TO tessera_scheduler;
 GRANT SELECT ON TABLE api.holds TO tessera_dba;
 GRANT SELECT ON TABLE api.holds TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.job_runs TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.job_runs TO tessera_scheduler;
+GRANT SELECT ON TABLE core.job_runs TO tessera_app;
+
+GRANT SELECT ON TABLE api.job_runs TO tessera_app;
+GRANT SELECT ON TABLE api.job_runs TO tessera_scheduler;
+GRANT SELECT ON TABLE api.job_runs TO tessera_dba;
+GRANT SELECT ON TABLE api.job_runs TO tessera_readonly;
 
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
