@@ -11,7 +11,6 @@ AS $$
 DECLARE
     c_asset CONSTANT text := 'TOKEN';
     v_sales CONSTANT core.ticket_case[] := p_paid || p_free;
-    v_ids uuid[];
     v_now timestamptz;
     v_requests core.transfer_request[];
     v_leads boolean[];
@@ -43,27 +42,32 @@ BEGIN
         FROM (SELECT v_results[g.i] AS result FROM generate_subscripts(v_results, 1) AS g (i) WHERE v_leads[g.i]) AS r;
     END IF;
     v_now := clock_timestamp();
-    v_ids := ARRAY(SELECT core.uuid7() FROM generate_series(1, cardinality(v_sales)) AS g (i));
 
-    -- free tickets come last: there are no results for them
-    SELECT array_agg(ROW(
-        t.ord, CASE WHEN t.error_code IS NULL THEN t.id END, CASE WHEN t.error_code IS NULL THEN t.price END,
-        t.from_balance - CASE WHEN t.fee < t.price THEN t.fee ELSE 0 END,
-        CASE WHEN t.error_code IS NULL THEN coalesce(t.created_at, v_now) END, false, t.error_code, t.error, t.detail
-    )::api.ticket_outcome)
+    -- Free tickets come last: there are no results for them. A paid one has the id of its payment, as a tip has.
+    SELECT array_agg(
+        CASE
+            WHEN t.error_code IS NOT NULL
+                THEN ROW(t.ord, NULL, NULL, NULL, NULL, false, t.error_code, t.error, t.detail)::api.ticket_outcome
+            WHEN t.price = 0
+                THEN ROW(t.ord, core.uuid7(), 0, NULL, v_now, false, NULL, NULL, NULL)::api.ticket_outcome
+            ELSE ROW(
+                t.ord, t.transfer_id, t.price, t.from_balance - CASE WHEN t.fee < t.price THEN t.fee ELSE 0 END, t.created_at,
+                false, NULL, NULL, NULL
+            )::api.ticket_outcome
+        END
+    )
     INTO v_outcomes
-    FROM ROWS FROM (unnest(v_sales), unnest(v_ids), unnest(v_results)) AS t (
+    FROM ROWS FROM (unnest(v_sales), unnest(v_results)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
-        ticket_id, refusal, turn, id, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        ticket_id, refusal, turn, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
         error_code, error, detail
     );
 
     INSERT INTO core.tickets (id, stream_id, viewer_id, price, platform_fee, transfer_id, created_at)
-    SELECT t.id, t.stream_id, t.viewer_id, t.price, t.fee, t.transfer_id, coalesce(t.created_at, v_now)
-    FROM ROWS FROM (unnest(v_sales), unnest(v_ids), unnest(v_results)) AS t (
+    SELECT t.id, t.stream_id, t.viewer_id, t.price, t.fee, CASE WHEN t.price > 0 THEN t.id END, t.created_at
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
-        ticket_id, refusal, turn, id, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
-        error_code, error, detail
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
     )
     WHERE t.error_code IS NULL;
 
@@ -71,8 +75,9 @@ BEGIN
     FROM (
         SELECT c.stream_id, count(*)::integer AS tickets
         FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS c (
-            ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
-            ticket_id, refusal, turn, ord_2, id, price_2, new_balance, created_at, replayed, error_code, error, detail
+            ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id,
+            creator_wallet_id, ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed,
+            error_code, error, detail
         )
         WHERE c.error_code IS NULL
         GROUP BY c.stream_id
@@ -81,22 +86,21 @@ BEGIN
 
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
-        'ticket.sold', ARRAY['creator:' || o.creator_id::text, 'user:' || o.viewer_id::text, 'stream:' || o.stream_id::text],
+        'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
         jsonb_build_object(
-            'ticket_id', o.id, 'stream_id', o.stream_id, 'viewer_id', o.viewer_id, 'price', o.price, 'created_at', o.created_at
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
         )
-    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS o (
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
-        ticket_id, refusal, turn, ord_2, id, price_2, new_balance, created_at, replayed, error_code, error, detail
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
     )
-    WHERE o.error_code IS NULL;
+    WHERE t.error_code IS NULL;
 
-    PERFORM core._store_result(f.viewer_id, f.idempotency_key, f.request_hash, jsonb_build_object('ticket_id', f.id))
-    FROM ROWS FROM (unnest(v_sales), unnest(v_ids)) AS f (
+    PERFORM core._store_result(t.viewer_id, t.idempotency_key, t.request_hash, jsonb_build_object('ticket_id', t.id))
+    FROM ROWS FROM (unnest(p_free), unnest(v_outcomes[cardinality(v_sales) - cardinality(p_free) + 1:])) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
-        ticket_id, refusal, turn, id
-    )
-    WHERE f.price = 0;
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    );
     RETURN v_outcomes;
 END;
 $$;

@@ -17,17 +17,18 @@ AS $$
         d.ord, d.viewer_id, d.stream_id, d.creator_id, d.idempotency_key, d.request_hash, d.price,
         CASE WHEN p_fee_bps > 0 THEN floor(d.price * p_fee_bps / 10000)::bigint ELSE 0 END,
         d.viewer_wallet_id, d.creator_wallet_id, d.kept_id, d.refusal,
-        NOT d.open OR NOT bool_or(d.waits) OVER (PARTITION BY d.viewer_id ORDER BY d.ord)
+        NOT d.waits AND NOT (d.open AND bool_or(d.waits) OVER (PARTITION BY d.viewer_id ORDER BY d.ord))
     FROM (
         SELECT
             n.*,
-            n.open AND (
-                coalesce(sum(n.able) OVER (PARTITION BY n.stream_id ORDER BY n.ord) - n.able >= n.seats_left, false)
-                OR sum(n.able) OVER (PARTITION BY n.viewer_id, n.stream_id ORDER BY n.ord) > n.able
-                OR (
-                    n.idempotency_key IS NOT NULL
-                    AND sum(n.able) OVER (PARTITION BY n.viewer_id, n.idempotency_key ORDER BY n.ord) > n.able
+            (
+                n.open AND (
+                    coalesce(sum(n.able) OVER (PARTITION BY n.stream_id ORDER BY n.ord) - n.able >= n.seats_left, false)
+                    OR sum(n.able) OVER (PARTITION BY n.viewer_id, n.stream_id ORDER BY n.ord) > n.able
                 )
+            ) OR (
+                n.idempotency_key IS NOT NULL
+                AND sum(n.able) OVER (PARTITION BY n.viewer_id, n.idempotency_key ORDER BY n.ord) > n.able
             ) AS waits
         FROM (
             SELECT
@@ -41,7 +42,9 @@ AS $$
                 SELECT
                     r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash, s.creator_id,
                     s.ticket_price AS price, s.seats - s.seats_sold AS seats_left, vw.id AS viewer_wallet_id,
-                    cw.id AS creator_wallet_id, vw.status = 'active' AND vw.balance - vw.minimum >= s.ticket_price AS can_pay,
+                    cw.id AS creator_wallet_id,
+                    vw.status = 'active' AND vw.balance - vw.minimum >= s.ticket_price
+                    AND (p_fee_bps = 10000 OR cw.status IN ('active', 'debits_frozen')) AS can_pay,
                     CASE WHEN k.request_hash = h.request_hash THEN t.id END AS kept_id,
                     CASE
                         WHEN octet_length(r.idempotency_key) NOT BETWEEN 1 AND 255
@@ -95,9 +98,10 @@ AS $$
                     WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS vw ON true
                 LEFT JOIN LATERAL (
-                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
+                    SELECT w.id, w.status FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS cw ON true
                 WHERE p_pending IS NULL OR r.ord = ANY (p_pending)
+                OFFSET 0
             ) AS c
         ) AS n
     ) AS d

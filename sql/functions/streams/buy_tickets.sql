@@ -40,7 +40,7 @@ BEGIN
                     WHEN c.ticket_id IS NOT NULL THEN core._kept_ticket(c.ord, c.ticket_id)
                     ELSE ROW(c.ord, NULL, NULL, NULL, NULL, false, (c.refusal).error_code, (c.refusal).error, (c.refusal).detail)::api.ticket_outcome
                 END
-            ) FILTER (WHERE NOT o.sells),
+            ) FILTER (WHERE c.turn AND NOT o.sells),
             array_agg(c.ord) FILTER (WHERE NOT c.turn)
         INTO v_cases, v_free, v_told, v_pending
         FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps, v_creators) AS c
