@@ -171,7 +171,12 @@ async def _agree(stage: Stage, bps: int, seller: Seller, minima: list[int], batc
 def test_a_batch_is_sold_as_if_one_by_one(stage: Stage) -> None:
     seen: set[str] = set()
     shows = st.lists(
-        st.builds(Show, st.sampled_from([0, 1, 5, 9, 30]), st.sampled_from([None, 1, 1, 2, 3]), st.sampled_from([False] * 5 + [True])),
+        st.builds(
+            Show,
+            st.sampled_from([0, 1, 5, 9, 30]),
+            st.sampled_from([None, 1, 1, 2, 3]),
+            st.sampled_from([False] * 5 + [True]),
+        ),
         min_size=1,
         max_size=4,
     )
