@@ -13,6 +13,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.end_call(uuid,uuid)'),
 ('api.meter_call_block(uuid)'),
 ('api.meter_due_calls(integer)'),
+('api.meter_lag()'),
 ('api.open_call(uuid,uuid,text)'),
 ('api.pause_call(uuid,uuid)'),
 ('api.resume_call(uuid,uuid)'),

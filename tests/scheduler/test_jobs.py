@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from app.settings import Settings
 from scheduler.jobs.prune_sessions import BATCH
-from scheduler.metrics import JOB_ITEMS, JOB_LAG, LEDGER_VIOLATIONS, NO_SHOWS
+from scheduler.metrics import JOB_ITEMS, JOB_LAG, LEDGER_VIOLATIONS, METER_BLOCKS, NO_SHOWS
 from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
+from tests.support.calls import ACCEPT, OPEN, ask_for, elapse, one
 from tests.support.money import balance, lapse, person, set_status, unguarded
 from tests.support.postgres import Clone, Connection
 
@@ -41,6 +42,7 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "cancel-no-shows",
         "expire-holds",
         "make-partitions",
+        "meter-calls",
         "prune-sessions",
         "seal-entries",
         "verify-seals",
@@ -65,6 +67,28 @@ async def test_expired_holds_are_closed(runner: Runner, db: Connection) -> None:
     assert await db.fetchval("SELECT api.hold_lag()") is None
     await lapse(db, holds[2])
     assert await db.fetchval("SELECT api.hold_lag()") > timedelta(0)
+
+
+async def test_due_calls_are_metered(runner: Runner, db: Connection) -> None:
+    calls = []
+    for number, tokens in enumerate((100, 100, 10)):
+        fan = await person(db, f"fan{number}", tokens=tokens)
+        creator = await person(db, f"star{number}", roles=["creator"])
+        await ask_for(db, creator, 20)
+        call = (await one(db, OPEN, fan.id, creator.id, None))["call_id"]
+        await one(db, ACCEPT, call, creator.id)
+        calls.append(call)
+    for call in (calls[0], calls[2]):
+        await elapse(db, call, 40)
+    assert await db.fetchval("SELECT api.meter_lag()") > timedelta(seconds=5)
+    counters = [METER_BLOCKS.labels(outcome) for outcome in ("paid", "refused")]
+    before = [counter._value.get() for counter in counters]
+    assert await runner.run(JOBS["meter-calls"])
+    assert [counter._value.get() for counter in counters] == [before[0] + 1, before[1] + 1]
+    assert await db.fetchval("SELECT api.meter_lag()") == timedelta(0)
+    assert JOB_LAG.labels("meter-calls")._value.get() == 0
+    rows = await db.fetch("SELECT status, blocks FROM api.calls ORDER BY call_id")
+    assert [tuple(row) for row in rows] == [("active", 2), ("active", 1), ("ended", 1)]
 
 
 async def test_no_shows_are_cancelled_and_one_that_is_refused_stops_none(runner: Runner, db: Connection) -> None:
