@@ -1941,6 +1941,17 @@ ALTER FUNCTION api.meter_due_calls(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.meter_due_calls(p_limit integer) IS 'Meters the calls that are due, up to p_limit of them (at most 2000), the longest due first: pays the block that starts, or those that have started meanwhile (up to 100 a call; the rest is due at once again), and ends calls that nobody answered, that the fan cannot pay for, that were not seen for the rate call_grace (billed up to their last sign of life) or that have reached their limit. One outcome a call; none: nothing is due. Any number may run at once.';
 
+CREATE FUNCTION api.meter_lag() RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT greatest(coalesce(clock_timestamp() - (SELECT min(k.due_at) FROM core.call_clocks AS k), '0'), '0')
+$$;
+
+ALTER FUNCTION api.meter_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; zero where none is.';
+
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -8452,6 +8463,11 @@ REVOKE ALL ON FUNCTION api.meter_due_calls(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.meter_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
