@@ -1153,7 +1153,7 @@ COMMENT ON COLUMN core.streams.ticket_price IS 'Tokens; 0 is a free ticket.';
 
 COMMENT ON COLUMN core.streams.seats IS 'How many tickets there are; NULL: any number.';
 
-COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where seats are limited.';
+COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold.';
 
 COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
 
@@ -4106,7 +4106,6 @@ CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, det
         jsonb_build_object('seats', s.seats, 'seats_sold', s.seats_sold, 'tickets', count(t.id))
     FROM core.streams AS s
     LEFT JOIN core.tickets AS t ON t.stream_id = s.id
-    WHERE s.seats IS NOT NULL
     GROUP BY s.id
     HAVING s.seats_sold <> count(t.id)
     UNION ALL
@@ -6456,7 +6455,7 @@ BEGIN
         WHERE c.error_code IS NULL
         GROUP BY c.stream_id
     ) AS n
-    WHERE s.id = n.stream_id AND s.seats IS NOT NULL;
+    WHERE s.id = n.stream_id;
 
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
