@@ -6,6 +6,8 @@ from litestar import Router
 
 from app.accounts.routes import accounts_router
 from app.admin.routes import admin_router
+from app.bans.routes import bans_router
+from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.streams.routes import streams_router
@@ -20,5 +22,7 @@ ROUTERS: list[Router] = [
     wallets_router,
     tips_router,
     streams_router,
+    chat_router,
+    bans_router,
     admin_router,
 ]

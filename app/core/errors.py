@@ -171,6 +171,7 @@ _SPECS = (
     ErrorSpec("ADJUSTMENT_NOT_FOUND", 404, "There is no such adjustment", "TS217"),
     ErrorSpec("HISTORY_DETACHED", 404, "The history of that time is kept elsewhere", "TS240"),
     ErrorSpec("STREAM_NOT_FOUND", 404, "There is no such stream", "TS218"),
+    ErrorSpec("MESSAGE_NOT_FOUND", 404, "There is no such message", "TS225"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),
@@ -194,6 +195,7 @@ _SPECS = (
     ErrorSpec("STREAM_ENDED", 409, "The stream has ended", "TS328"),
     ErrorSpec("CHANNEL_TAKEN", 409, "The channel name is taken", "TS329"),
     ErrorSpec("STREAM_NOT_LIVE", 409, "The stream is not live", "TS330"),
+    ErrorSpec("SEATS_SOLD", 409, "More tickets than that are sold", "TS331"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
@@ -201,8 +203,11 @@ _SPECS = (
     ErrorSpec("SAME_PERSON", 403, "Somebody else has to approve it", "TS503"),
     ErrorSpec("FORBIDDEN", 403, "Your role does not allow this", "TS504"),
     ErrorSpec("NOT_STREAM_OWNER", 403, "The stream is somebody else's", "TS505"),
+    ErrorSpec("NO_ACCESS_TO_STREAM", 403, "The stream is for who has a ticket", "TS506"),
+    ErrorSpec("BANNED", 403, "The creator has banned you", "TS507"),
     ErrorSpec("VELOCITY_LIMIT", 429, "The wallet has paid as much, or as often, as it may for now", "TS601"),
     ErrorSpec("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "TS602"),
+    ErrorSpec("CHAT_LIMIT", 429, "You have posted as often as you may for now", "TS604"),
     ErrorSpec("CONFIGURATION_ERROR", 503, "The service lacks configuration", "TS801"),
     ErrorSpec("LEDGER_IMMUTABLE", 500, "Ledger history cannot be changed", "TS901"),
     ErrorSpec("INVARIANT_VIOLATED", 500, "A rule of the ledger would break", "TS902"),
