@@ -1909,7 +1909,10 @@ BEGIN
     INSERT INTO core.chat_counters AS c (stream_id, user_id, since, used)
     VALUES (p_stream, p_user, date_bin(c_window, clock_timestamp(), '2000-01-01 00:00:00+00'), 1)
     ON CONFLICT ON CONSTRAINT chat_counters_pkey DO UPDATE
-    SET since = greatest(c.since, excluded.since), used = CASE WHEN c.since >= excluded.since THEN c.used + 1 ELSE 1 END
+    SET
+        -- the next minute may have begun while this one waited for the counter
+        since = CASE WHEN c.since = excluded.since + c_window THEN c.since ELSE excluded.since END,
+        used = CASE WHEN c.since IN (excluded.since, excluded.since + c_window) THEN c.used + 1 ELSE 1 END
     RETURNING c.since, c.used INTO v_since, v_used;
     v_now := clock_timestamp();
 

@@ -45,7 +45,7 @@ async def list_bans(actor: CurrentActor, bans: Bans, limit: Limit = DEFAULT_LIMI
     opt=raises("USER_NOT_FOUND", "CREATOR_NOT_FOUND", "SELF_BAN", "INVALID_REQUEST"),
 )
 async def ban_user(user_id: FromPath[UUID], data: JSONBody[BanRequest], actor: CurrentActor, bans: Bans) -> Ban:
-    """From the chats of one's streams and from calling. They may still watch and tip. Banned already: nothing changes."""
+    """From the chats of one's streams and from calling. They may still watch. Banned already: nothing changes."""
     return await bans.ban(actor.user_id, user_id, data.reason)
 
 

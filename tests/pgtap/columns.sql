@@ -6,8 +6,12 @@ SELECT no_plan();
 
 CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
+('core.chat_counters', '{since, used}'::name []),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
+('core.messages', '{removed_at, removed_by}'::name []),
 ('core.rates', '{valid_to}'::name []),
+('core.stream_totals', '{tip_count, tips}'::name []),
+('core.stream_viewers', '{counted_at, peak, viewers}'::name []),
 (
     'core.streams',
     '{cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
@@ -16,6 +20,7 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.tickets', '{refunded_at}'::name []),
 ('core.users', '{referred_by_id}'::name []),
 ('core.velocity_counters', '{since, used}'::name []),
+('core.viewers', '{seen_until}'::name []),
 (
     'core.wallets',
     '{balance, debt, held, last_entry_at, lifetime_earned,'

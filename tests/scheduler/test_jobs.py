@@ -38,6 +38,7 @@ def _items(name: str) -> float:
 async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
     assert sorted(JOBS) == [
         "audit-ledger",
+        "count-viewers",
         "expire-holds",
         "make-partitions",
         "prune-sessions",
