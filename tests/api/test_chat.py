@@ -215,9 +215,9 @@ async def test_bans_that_cannot_be(client: httpx.AsyncClient, cast: Cast) -> Non
         assert slug(await ask(client, "PUT", cast.creator, f"{bans}/{cast.ada.id}", body)) == "VALIDATION_ERROR"
     assert slug(await ask(client, "PUT", cast.creator, f"{bans}/{cast.ada.id}", {"reason": " "})) == "INVALID_REQUEST"
     for method, path in (("GET", bans), ("PUT", f"{bans}/{cast.ben.id}"), ("DELETE", f"{bans}/{cast.ben.id}")):
-        body = {} if method == "PUT" else None
-        assert slug(await ask(client, method, cast.ada, path, body)) == "FORBIDDEN"
-        assert (await client.request(method, api(path), json=body)).status_code == 401
+        sent: dict[str, str] | None = {} if method == "PUT" else None
+        assert slug(await ask(client, method, cast.ada, path, sent)) == "FORBIDDEN"
+        assert (await client.request(method, api(path), json=sent)).status_code == 401
 
 
 async def test_viewers_and_tips_are_shown(client: httpx.AsyncClient, cast: Cast, db: Connection) -> None:
