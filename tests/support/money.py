@@ -268,7 +268,6 @@ async def written(conn: Connection) -> list[asyncpg.Record]:
         UNION ALL SELECT 'refund', to_jsonb(r) FROM core.refunds AS r
         UNION ALL SELECT 'counter', to_jsonb(v) FROM core.velocity_counters AS v
         UNION ALL SELECT 'tip', to_jsonb(p) FROM core.tips AS p
-        UNION ALL SELECT 'total', to_jsonb(s) FROM core.stream_totals AS s
         UNION ALL SELECT 'event', to_jsonb(o) FROM core.outbox AS o
         UNION ALL SELECT 'act', to_jsonb(a) FROM core.audit_log AS a
         ORDER BY 1, 2""")
