@@ -7,6 +7,7 @@ from litestar import Router
 from app.accounts.routes import accounts_router
 from app.admin.routes import admin_router
 from app.bans.routes import bans_router
+from app.calls.routes import calls_router
 from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
@@ -24,5 +25,6 @@ ROUTERS: list[Router] = [
     streams_router,
     chat_router,
     bans_router,
+    calls_router,
     admin_router,
 ]

@@ -160,6 +160,7 @@ _SPECS = (
     ErrorSpec("SELF_REFERRAL", 422, "Nobody can refer themselves", "TS110"),
     ErrorSpec("OWN_STREAM", 422, "Nobody buys a ticket of their own stream", "TS111"),
     ErrorSpec("SELF_BAN", 422, "Nobody bans themselves", "TS112"),
+    ErrorSpec("SELF_CALL", 422, "Nobody calls themselves", "TS113"),
     # SQL: TS2xx something is not there
     ErrorSpec("WALLET_NOT_FOUND", 404, "There is no such wallet", "TS210"),
     ErrorSpec("USER_NOT_FOUND", 404, "There is no such user", "TS211"),
@@ -171,6 +172,7 @@ _SPECS = (
     ErrorSpec("ADJUSTMENT_NOT_FOUND", 404, "There is no such adjustment", "TS217"),
     ErrorSpec("HISTORY_DETACHED", 404, "The history of that time is kept elsewhere", "TS240"),
     ErrorSpec("STREAM_NOT_FOUND", 404, "There is no such stream", "TS218"),
+    ErrorSpec("CALL_NOT_FOUND", 404, "There is no such call", "TS219"),
     ErrorSpec("MESSAGE_NOT_FOUND", 404, "There is no such message", "TS225"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
@@ -196,6 +198,12 @@ _SPECS = (
     ErrorSpec("CHANNEL_TAKEN", 409, "The channel name is taken", "TS329"),
     ErrorSpec("STREAM_NOT_LIVE", 409, "The stream is not live", "TS330"),
     ErrorSpec("SEATS_SOLD", 409, "More tickets than that are sold", "TS331"),
+    ErrorSpec("CALL_IN_PROGRESS", 409, "You are in a call", "TS332"),
+    ErrorSpec("CREATOR_BUSY", 409, "The creator is in a call", "TS333"),
+    ErrorSpec("CALLS_NOT_ACCEPTED", 409, "The creator does not accept calls now", "TS334"),
+    ErrorSpec("CALL_ENDED", 409, "The call is over", "TS335"),
+    ErrorSpec("CALL_NOT_RINGING", 409, "The call does not ring any more", "TS336"),
+    ErrorSpec("CALL_NOT_ACTIVE", 409, "The call has not been accepted", "TS337"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
@@ -205,9 +213,12 @@ _SPECS = (
     ErrorSpec("NOT_STREAM_OWNER", 403, "The stream is somebody else's", "TS505"),
     ErrorSpec("NO_ACCESS_TO_STREAM", 403, "The stream is for who has a ticket", "TS506"),
     ErrorSpec("BANNED", 403, "The creator has banned you", "TS507"),
+    ErrorSpec("NOT_CALL_PARTICIPANT", 403, "The call is other people's", "TS508"),
+    ErrorSpec("NOT_THE_CALLED", 403, "Only the creator who is called may answer", "TS509"),
     ErrorSpec("VELOCITY_LIMIT", 429, "The wallet has paid as much, or as often, as it may for now", "TS601"),
     ErrorSpec("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "TS602"),
     ErrorSpec("CHAT_LIMIT", 429, "You have posted as often as you may for now", "TS604"),
+    ErrorSpec("CALL_COOLDOWN", 429, "This creator cannot be called again so soon", "TS605"),
     ErrorSpec("CONFIGURATION_ERROR", 503, "The service lacks configuration", "TS801"),
     ErrorSpec("LEDGER_IMMUTABLE", 500, "Ledger history cannot be changed", "TS901"),
     ErrorSpec("INVARIANT_VIOLATED", 500, "A rule of the ledger would break", "TS902"),
@@ -221,6 +232,7 @@ _SPECS = (
     ErrorSpec("INVALID_CREDENTIALS", 401, "Email address or password is wrong"),
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
+    ErrorSpec("METER_SECRET_INVALID", 403, "The metering secret is missing or wrong"),
     ErrorSpec("NOT_FOUND", 404, "There is nothing here"),
     ErrorSpec("METHOD_NOT_ALLOWED", 405, "This method is not supported here"),
     ErrorSpec("NOT_ACCEPTABLE", 406, "None of the accepted media types can be served"),
@@ -231,6 +243,7 @@ _SPECS = (
     ErrorSpec("UNKNOWN_SCOPE", 422, "There is no such scope"),
     ErrorSpec("API_KEY_NOT_FOUND", 404, "There is no such API key"),
     ErrorSpec("TOO_MANY_API_KEYS", 409, "The user has as many API keys as allowed"),
+    ErrorSpec("CALL_NOT_OVER", 409, "The call is not over, or was never answered"),
     ErrorSpec("OWN_RIGHTS", 409, "Nobody may suspend themselves or change their own roles"),
     ErrorSpec(
         "TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1

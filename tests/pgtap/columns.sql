@@ -9,12 +9,22 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.chat_counters', '{since, used}'::name []),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
 ('core.messages', '{removed_at, removed_by}'::name []),
+(
+    'core.call_clocks',
+    '{active_us, billed, blocks, creator_left_at, creator_seen_at, due_at, fan_left_at, fan_seen_at,'
+    ' platform_fees, running_since, warned}'::name []
+),
+(
+    'core.calls',
+    '{accepted_at, active_us, billed, blocks, end_reason, ended_at, ended_by, platform_fees, status}'::name []
+),
+('core.meter_blocks', '{refunded_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
 ('core.stream_totals', '{tip_count, tips}'::name []),
 ('core.stream_viewers', '{counted_at, peak, viewers}'::name []),
 (
     'core.streams',
-    '{cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
+    '{cancel_refused_at, cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
     ' starts_at, status, ticket_price, title, updated_at, visibility}'::name []
 ),
 ('core.tickets', '{refunded_at}'::name []),
