@@ -17,6 +17,10 @@ CREATE OR REPLACE FUNCTION api.post_message(
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     c_window CONSTANT interval := '1 minute';

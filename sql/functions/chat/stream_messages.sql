@@ -11,6 +11,10 @@ CREATE OR REPLACE FUNCTION api.stream_messages(
 ) RETURNS SETOF api.messages
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM core._admit(p_stream, p_viewer);
