@@ -4930,6 +4930,7 @@ CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_c
         WHEN octet_length(p_tip.idempotency_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_tip.idempotency_key), 'maximum_bytes', 255))::core.refusal
         WHEN p_tip.stream_id IS NOT NULL THEN core._tip_stream_refusal(p_tip.stream_id, p_tip.creator_id)
+        WHEN p_tip.call_id IS NOT NULL THEN core._tip_call_refusal(p_tip.call_id, p_tip.creator_id, p_tip.sender_id)
     END
 $$;
 
@@ -7383,6 +7384,28 @@ ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending inte
 
 COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) IS 'The requests at positions p_pending (NULL: all), each with stream, price, fee, wallets, and what speaks against it. p_creators: who may get tokens by these requests; NULL while the wallets are not locked, so that anybody may be able to pay.';
 
+CREATE FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        RETURN ROW('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.fan_id <> p_sender THEN
+        RETURN ROW('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.creator_id <> p_creator THEN
+        RETURN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context', 'call_id', p_call))::core.refusal;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) IS 'The refusal of a tip whose call is not there, not the sender''s, or with somebody else than the creator who is tipped; NULL when it is theirs.';
+
 CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
     LANGUAGE plpgsql STABLE
     AS $$
@@ -9504,6 +9527,8 @@ REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for u
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
 

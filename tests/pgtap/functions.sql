@@ -161,6 +161,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
 ('core._ticket_cases(api.ticket_request[],integer[],numeric,uuid[])', false),
+('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._tip_fee(uuid)', false),
 ('core._tip_stream_refusal(uuid,uuid)', false),
 ('core._transfer_payload(uuid,uuid,uuid,bigint,text,text,text,timestamp with time zone)', false),
