@@ -12,6 +12,65 @@ ALTER SCHEMA core OWNER TO tessera_owner;
 
 COMMENT ON SCHEMA core IS 'Tessera''s tables and internal functions (core._name). Nobody writes money here: go through schema api.';
 
+CREATE TYPE api.call_beat AS (
+	call_id uuid,
+	user_id uuid
+);
+
+ALTER TYPE api.call_beat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.call_beat IS 'A sign of life of one of a call''s two people, for api.beat_calls.';
+
+CREATE TYPE api.call_numbers AS (
+	calls bigint,
+	answered bigint,
+	declined bigint,
+	missed bigint,
+	blocks bigint,
+	billed bigint,
+	platform_fees bigint,
+	active_ms bigint,
+	average_ms bigint,
+	longest_ms bigint
+);
+
+ALTER TYPE api.call_numbers OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.call_numbers IS 'Calls that are over in numbers: tokens billed to the fans and the platform''s part of it, active time in milliseconds (average and longest of those that were answered).';
+
+CREATE TYPE api.call_offer AS (
+	call_id uuid,
+	channel text,
+	creator_id uuid,
+	status text,
+	rate_per_minute bigint,
+	block_seconds numeric,
+	block_price bigint,
+	opened_at timestamp with time zone,
+	rings_until timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.call_offer OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_seconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
+
+CREATE TYPE api.call_pulse AS (
+	ord integer,
+	call_id uuid,
+	status text,
+	blocks integer,
+	billed bigint,
+	next_block_at timestamp with time zone,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.call_pulse OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.call_pulse IS 'The call after a sign of life at position ord: next_block_at is NULL unless it is active; or error_code (TSnnn), its slug in error, and facts in detail.';
+
 CREATE TYPE api.hold_receipt AS (
 	hold_id uuid,
 	wallet_id uuid,
@@ -60,6 +119,21 @@ CREATE TYPE api.journal_leg AS (
 ALTER TYPE api.journal_leg OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
+
+CREATE TYPE api.meter_outcome AS (
+	call_id uuid,
+	status text,
+	end_reason text,
+	due_at timestamp with time zone,
+	blocks_paid integer,
+	charged bigint,
+	blocks_refunded integer,
+	next_due_at timestamp with time zone
+);
+
+ALTER TYPE api.meter_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.meter_outcome IS 'What metering did with a call: blocks paid and tokens charged now, blocks given back, and whether it ended. due_at: since when it had been due; next_due_at: when it will be again (NULL: it is over).';
 
 CREATE TYPE api.referral_receipt AS (
 	transfer_id uuid,
@@ -201,6 +275,49 @@ ALTER TYPE api.transfer_request OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.transfer_request IS 'One transfer asked of api.transfer_batch. from_wallet_id NULL: the actor''s wallet of the asset. to_wallet_id NULL: to_user_id''s wallet. amount in minor units of the asset. kind and asset NULL: transfer, TOKEN.';
 
+CREATE TYPE core.call_case AS (
+	call_id uuid,
+	fan_id uuid,
+	creator_id uuid,
+	fan_wallet_id uuid,
+	creator_wallet_id uuid,
+	block_us bigint,
+	block_price bigint,
+	block_limit integer,
+	fee bigint,
+	status text,
+	due_at timestamp with time zone,
+	running_since timestamp with time zone,
+	active_before_us bigint,
+	active_us bigint,
+	alive_until timestamp with time zone,
+	lost boolean,
+	blocks integer,
+	billed bigint,
+	platform_fees bigint,
+	warned boolean,
+	begun integer,
+	due integer,
+	reason text
+);
+
+ALTER TYPE core.call_case OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid.';
+
+CREATE TYPE core.call_ending AS (
+	call_id uuid,
+	status text,
+	reason text,
+	ended_by uuid,
+	ended_at timestamp with time zone,
+	active_us bigint
+);
+
+ALTER TYPE core.call_ending OWNER TO tessera_owner;
+
+COMMENT ON TYPE core.call_ending IS 'How a call ends.';
+
 CREATE DOMAIN core.entry_amount AS bigint
 	CONSTRAINT entry_amount_check CHECK ((VALUE <> 0));
 
@@ -339,6 +456,177 @@ CREATE FUNCTION core.uuid7() RETURNS uuid
 ALTER FUNCTION core.uuid7() OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core.uuid7() IS 'A new UUID version 7: ordered by time to below a millisecond, then random. Built in from PostgreSQL 18 on.';
+
+CREATE TABLE core.call_clocks (
+    call_id uuid NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    running_since timestamp with time zone,
+    active_us bigint DEFAULT 0 NOT NULL,
+    billed bigint DEFAULT 0 NOT NULL,
+    platform_fees bigint DEFAULT 0 NOT NULL,
+    fan_seen_at timestamp with time zone NOT NULL,
+    creator_seen_at timestamp with time zone,
+    fan_left_at timestamp with time zone,
+    creator_left_at timestamp with time zone,
+    blocks integer DEFAULT 0 NOT NULL,
+    warned boolean DEFAULT false NOT NULL,
+    CONSTRAINT call_clocks_active_us_check CHECK ((active_us >= 0)),
+    CONSTRAINT call_clocks_billed_check CHECK ((billed >= 0)),
+    CONSTRAINT call_clocks_blocks_check CHECK ((blocks >= 0)),
+    CONSTRAINT call_clocks_platform_fees_check CHECK ((platform_fees >= 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE core.call_clocks OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.call_clocks IS 'The clock of each call that is not over. Its row is the lock of the call: whoever changes a call locks it first.';
+
+COMMENT ON COLUMN core.call_clocks.due_at IS 'When somebody has to look at the call: the next block starts, nobody answered, or it was not seen for too long.';
+
+COMMENT ON COLUMN core.call_clocks.running_since IS 'Active since then; NULL while it rings or pauses.';
+
+COMMENT ON COLUMN core.call_clocks.active_us IS 'Active time before running_since, in microseconds.';
+
+COMMENT ON COLUMN core.call_clocks.fan_seen_at IS 'The fan''s last sign of life.';
+
+COMMENT ON COLUMN core.call_clocks.fan_left_at IS 'When the fan left the room, which counts if no sign of life came later.';
+
+COMMENT ON COLUMN core.call_clocks.blocks IS 'Blocks paid so far: 0 … blocks - 1.';
+
+COMMENT ON COLUMN core.call_clocks.warned IS 'The fan was told that their tokens run out.';
+
+CREATE TABLE core.calls (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    fan_id uuid NOT NULL,
+    creator_id uuid NOT NULL,
+    fan_wallet_id uuid NOT NULL,
+    creator_wallet_id uuid NOT NULL,
+    rate_per_minute bigint NOT NULL,
+    block_us bigint NOT NULL,
+    block_price bigint NOT NULL,
+    block_limit integer NOT NULL,
+    active_us bigint DEFAULT 0 NOT NULL,
+    billed bigint DEFAULT 0 NOT NULL,
+    platform_fees bigint DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    ended_by uuid,
+    blocks integer DEFAULT 0 NOT NULL,
+    status text DEFAULT 'ringing'::text NOT NULL,
+    end_reason text,
+    CONSTRAINT calls_accepted CHECK (((status = ANY (ARRAY['active'::text, 'paused'::text, 'ended'::text])) = (accepted_at IS NOT NULL))),
+    CONSTRAINT calls_active_us_check CHECK ((active_us >= 0)),
+    CONSTRAINT calls_billed_check CHECK ((billed >= 0)),
+    CONSTRAINT calls_block_limit_check CHECK ((block_limit > 0)),
+    CONSTRAINT calls_block_price_check CHECK ((block_price > 0)),
+    CONSTRAINT calls_block_us_check CHECK ((block_us > 0)),
+    CONSTRAINT calls_blocks_check CHECK ((blocks >= 0)),
+    CONSTRAINT calls_check CHECK (((platform_fees >= 0) AND (platform_fees <= billed))),
+    CONSTRAINT calls_end_reason_check CHECK ((end_reason ~ '^[a-z_]{1,40}$'::text)),
+    CONSTRAINT calls_over CHECK (((status = ANY (ARRAY['ended'::text, 'declined'::text, 'missed'::text])) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT calls_rate_per_minute_check CHECK ((rate_per_minute > 0)),
+    CONSTRAINT calls_status_check CHECK ((status = ANY (ARRAY['ringing'::text, 'active'::text, 'paused'::text, 'ended'::text, 'declined'::text, 'missed'::text]))),
+    CONSTRAINT calls_two_people CHECK ((fan_id <> creator_id))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.calls OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.calls IS 'Calls of a fan to a creator. What changes while one goes on is in core.call_clocks; its totals are written here when it is over.';
+
+COMMENT ON COLUMN core.calls.rate_per_minute IS 'The creator''s price of a minute in tokens when the call was opened, whatever it is later.';
+
+COMMENT ON COLUMN core.calls.block_us IS 'Length of a block in microseconds: the rate call_block when the call was opened.';
+
+COMMENT ON COLUMN core.calls.block_price IS 'Tokens a block: ceil(rate_per_minute × block_us / 60,000,000).';
+
+COMMENT ON COLUMN core.calls.block_limit IS 'So many blocks at most: the rate call_longest when the call was opened, in blocks.';
+
+COMMENT ON COLUMN core.calls.active_us IS 'How long it was active, without pauses, in microseconds; 0 until it is over.';
+
+COMMENT ON COLUMN core.calls.billed IS 'Tokens paid, less what was given back; 0 until it is over.';
+
+COMMENT ON COLUMN core.calls.platform_fees IS 'The platform''s part of billed.';
+
+COMMENT ON COLUMN core.calls.ended_by IS 'Who ended or declined it; NULL where nobody did.';
+
+COMMENT ON COLUMN core.calls.blocks IS 'Blocks paid and not given back; 0 until it is over.';
+
+COMMENT ON COLUMN core.calls.end_reason IS 'stopped, insufficient_tokens, not_seen, time_limit, user_suspended, declined, no_answer, cancelled, or in lower case the error of a payment that was refused.';
+
+CREATE VIEW api.calls AS
+ SELECT c.id AS call_id,
+    ('call:'::text || (c.id)::text) AS channel,
+    c.fan_id,
+    c.creator_id,
+    c.status,
+    c.rate_per_minute,
+    round(((c.block_us)::numeric / 1000000.0), 6) AS block_seconds,
+    c.block_price,
+    c.block_limit,
+    COALESCE(k.blocks, c.blocks) AS blocks,
+    COALESCE(k.billed, c.billed) AS billed,
+    COALESCE(k.platform_fees, c.platform_fees) AS platform_fees,
+    (
+        CASE
+            WHEN (k.running_since IS NOT NULL) THEN (k.active_us + GREATEST((0)::bigint, ((EXTRACT(epoch FROM (clock_timestamp() - k.running_since)) * (1000000)::numeric))::bigint))
+            ELSE COALESCE(k.active_us, c.active_us)
+        END / 1000) AS active_ms,
+    (k.running_since + ((((k.blocks * c.block_us) - k.active_us))::double precision * '00:00:00.000001'::interval)) AS next_block_at,
+    GREATEST(k.fan_seen_at, k.creator_seen_at) AS last_seen_at,
+        CASE c.status
+            WHEN 'ringing'::text THEN k.due_at
+            ELSE NULL::timestamp with time zone
+        END AS rings_until,
+    c.opened_at,
+    c.accepted_at,
+    c.ended_at,
+    c.end_reason,
+    c.ended_by
+   FROM (core.calls c
+     LEFT JOIN core.call_clocks k ON ((k.call_id = c.id)));
+
+ALTER VIEW api.calls OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.calls IS 'Calls: who calls whom, at what price (frozen when it was opened), how far it is (blocks paid and not given back, tokens billed, active milliseconds without pauses, up to this moment) and how it ended. Amounts in tokens.';
+
+CREATE FUNCTION api.accept_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    IF v_call.fan_id = p_actor THEN
+        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
+    ELSIF v_call.ended_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
+            'Nothing was changed.'
+        );
+    ELSIF v_call.status = 'ringing' THEN
+        IF v_now < (SELECT k.due_at FROM core.call_clocks AS k WHERE k.call_id = p_call) THEN
+            UPDATE core.calls AS c SET status = 'active', accepted_at = v_now WHERE c.id = p_call;
+            UPDATE core.call_clocks AS k
+            SET running_since = v_now, due_at = v_now, fan_seen_at = greatest(k.fan_seen_at, v_now), creator_seen_at = v_now
+            WHERE k.call_id = p_call;
+            PERFORM core._call_event('call.accepted', ARRAY[p_call]);
+        END IF;
+        PERFORM core._meter_calls(ARRAY[p_call], v_now);
+    END IF;
+    RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
+END;
+$$;
+
+ALTER FUNCTION api.accept_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) IS 'Call p_call is active from now on, and its first block is paid in the same commit; p_actor must be its creator where named. Look at the status that is returned: ended where the fan could not pay any more, missed where it had rung for too long. Accepted already: nothing changes.';
 
 CREATE TABLE core.adjustments (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -497,6 +785,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
     UNION ALL
     SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
+    UNION ALL
+    SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
 $$;
 
 ALTER FUNCTION api.audit_ledger() OWNER TO tessera_ledger;
@@ -551,6 +841,99 @@ $$;
 ALTER FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) IS 'The balance of a wallet, in minor units, right after its entry p_seq (0: before the first); NULL when there is no such entry. TS240 for one in months that are detached.';
+
+CREATE FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_reason IS NOT NULL THEN
+        PERFORM core._check_reason(p_reason);
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
+    ) THEN
+        PERFORM core._raise('TS212', 'CREATOR_NOT_FOUND', jsonb_build_object('creator_id', p_creator), 'Nobody was banned.');
+    ELSIF p_creator = p_user THEN
+        PERFORM core._raise('TS112', 'SELF_BAN', jsonb_build_object('user_id', p_user), 'Nobody was banned.');
+    ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user), 'Nobody was banned.');
+    END IF;
+    INSERT INTO core.bans (creator_id, user_id, reason) VALUES (p_creator, p_user, p_reason)
+    ON CONFLICT ON CONSTRAINT bans_pkey DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'user.banned', ARRAY['creator:' || p_creator::text],
+            jsonb_build_object('creator_id', p_creator, 'user_id', p_user, 'reason', p_reason)
+        );
+        RETURN true;
+    END IF;
+    RETURN false;
+END;
+$$;
+
+ALTER FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) IS 'Bans user p_user from the chats of creator p_creator''s streams and from calling them; false where they were banned before. Tickets and tips are not touched.';
+
+CREATE FUNCTION api.beat_calls(p_beats api.call_beat[]) RETURNS SETOF api.call_pulse
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 5000;
+    v_grace CONSTANT interval := make_interval(secs => core._rate('call_grace'));
+    v_now timestamptz;
+BEGIN
+    IF cardinality(p_beats) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_beats), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    PERFORM
+    FROM core.call_clocks AS k
+    WHERE k.call_id IN (SELECT b.call_id FROM unnest(p_beats) AS b)
+    ORDER BY k.call_id
+    FOR NO KEY UPDATE;
+    v_now := clock_timestamp();
+    UPDATE core.call_clocks AS k
+    SET
+        fan_seen_at = CASE WHEN s.fan THEN greatest(k.fan_seen_at, v_now) ELSE k.fan_seen_at END,
+        creator_seen_at = CASE WHEN s.creator THEN greatest(k.creator_seen_at, v_now) ELSE k.creator_seen_at END
+    FROM (
+        SELECT b.call_id, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
+        FROM unnest(p_beats) AS b
+        CROSS JOIN LATERAL (SELECT x.fan_id, x.creator_id FROM core.calls AS x WHERE x.id = b.call_id LIMIT 1) AS c
+        GROUP BY b.call_id
+    ) AS s
+    WHERE
+        k.call_id = s.call_id AND (s.fan OR s.creator)
+        AND (k.creator_seen_at IS NULL OR v_now < core._alive_until(k) + v_grace);
+    RETURN QUERY
+    SELECT
+        b.ord::integer, b.call_id, CASE WHEN b.user_id IN (c.fan_id, c.creator_id) THEN c.status END,
+        coalesce(k.blocks, c.blocks), coalesce(k.billed, c.billed),
+        k.running_since + (k.blocks * c.block_us - k.active_us) * interval '1 microsecond',
+        CASE WHEN c.id IS NULL THEN 'TS219' WHEN b.user_id IN (c.fan_id, c.creator_id) IS NOT TRUE THEN 'TS508' END,
+        CASE
+            WHEN c.id IS NULL THEN 'CALL_NOT_FOUND'
+            WHEN b.user_id IN (c.fan_id, c.creator_id) IS NOT TRUE THEN 'NOT_CALL_PARTICIPANT'
+        END,
+        CASE
+            WHEN c.id IS NULL OR b.user_id IN (c.fan_id, c.creator_id) IS NOT TRUE THEN jsonb_build_object('call_id', b.call_id)
+        END
+    FROM unnest(p_beats) WITH ORDINALITY AS b (call_id, user_id, ord)
+    LEFT JOIN LATERAL (SELECT x.* FROM core.calls AS x WHERE x.id = b.call_id LIMIT 1) AS c ON true
+    LEFT JOIN LATERAL (SELECT x.* FROM core.call_clocks AS x WHERE x.call_id = b.call_id LIMIT 1) AS k ON true;
+END;
+$$;
+
+ALTER FUNCTION api.beat_calls(p_beats api.call_beat[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.beat_calls(p_beats api.call_beat[]) IS 'Notes that people are there, up to 5000 at once; returns for each how their call stands. A call that is not seen for the rate call_grace ends, billed up to its last sign of life; one of its two people is enough. Of a call that is over nothing changes.';
 
 CREATE FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text DEFAULT NULL::text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -689,6 +1072,27 @@ $$;
 ALTER FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) IS 'Sells tickets, many in one commit, up to 2500; returns one outcome a ticket, in order. The price is the stream''s, the creator gets it less the rate platform_fee (rounded down to a whole token). One ticket a viewer and stream; never more than there are seats. A ticket that cannot be sold is refused alone (error_code, error, detail); repeating a key returns the ticket it bought the first time.';
+
+CREATE FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS api.call_numbers
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ROW(
+        count(*), count(*) FILTER (WHERE c.status = 'ended'), count(*) FILTER (WHERE c.status = 'declined'),
+        count(*) FILTER (WHERE c.status = 'missed'), coalesce(sum(c.blocks), 0)::bigint, coalesce(sum(c.billed), 0)::bigint,
+        coalesce(sum(c.platform_fees), 0)::bigint, coalesce(sum(c.active_us), 0)::bigint / 1000,
+        coalesce((avg(c.active_us) FILTER (WHERE c.status = 'ended'))::bigint / 1000, 0),
+        coalesce(max(c.active_us) / 1000, 0)
+    )::api.call_numbers
+    FROM core.calls AS c
+    WHERE
+        (c.fan_id = p_user AND p_role IS DISTINCT FROM 'creator' OR c.creator_id = p_user AND p_role IS DISTINCT FROM 'fan')
+        AND c.ended_at IS NOT NULL AND (p_from IS NULL OR c.opened_at >= p_from) AND (p_to IS NULL OR c.opened_at < p_to)
+$$;
+
+ALTER FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Calls of user p_user that are over, opened from p_from up to p_to (NULL: no bound), as p_role fan, creator or both (NULL).';
 
 CREATE TABLE core.streams (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -1234,6 +1638,35 @@ ALTER FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset te
 
 COMMENT ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) IS 'Credits p_amount (minor units of p_asset) from the system wallet rewards to user p_user, and in the same commit a match to whoever referred them: p_amount × rate `referral` (bps; that of scope ambassador for an ambassador) / 10000, rounded down to the minor unit, on top and not out of the user''s part. Where the referrer cannot take it, or it rounds to 0, the reward goes without, and match_skipped says why. p_key makes it safe to repeat.';
 
+CREATE FUNCTION api.decline_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
+BEGIN
+    IF v_call.fan_id = p_actor THEN
+        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
+    ELSIF v_call.status = 'ringing' THEN
+        PERFORM core._close_calls(ARRAY[ROW(p_call, 'declined', 'declined', p_actor, clock_timestamp(), 0)::core.call_ending]);
+    ELSIF v_call.ended_at IS NULL THEN
+        PERFORM core._raise(
+            'TS336', 'CALL_NOT_RINGING', jsonb_build_object('call_id', p_call, 'call_status', v_call.status), 'It can be ended.'
+        );
+    ELSIF v_call.status <> 'declined' THEN
+        PERFORM core._raise(
+            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
+            'Nothing was changed.'
+        );
+    END IF;
+    RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
+END;
+$$;
+
+ALTER FUNCTION api.decline_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) IS 'Declines call p_call, which rings; p_actor must be its creator where named. Declined already: nothing changes.';
+
 CREATE FUNCTION api.detach_month(p_what text) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1246,6 +1679,38 @@ $$;
 ALTER FUNCTION api.detach_month(p_what text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.detach_month(p_what text) IS 'Detaches the oldest months of p_what (books, outbox, audit_log) that are over for longer than they are kept, and returns the names of the partitions, now tables of their own; none when nothing is that old. Balances, the auditor and new money go on as before; statements, transfers and replays of those months do not. docs/growth.md.';
+
+CREATE FUNCTION api.end_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    IF v_call.ended_at IS NULL AND core._settle_call(v_call, v_now, p_actor) THEN
+        PERFORM core._close_calls(ARRAY[ROW(
+            p_call,
+            CASE WHEN v_call.status <> 'ringing' THEN 'ended' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'missed' END,
+            CASE WHEN v_call.status <> 'ringing' THEN 'stopped' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'cancelled' END,
+            p_actor, v_now,
+            (
+                SELECT k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0))
+                FROM core.call_clocks AS k WHERE k.call_id = p_call
+            )
+        )::core.call_ending]);
+    END IF;
+    RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
+END;
+$$;
+
+ALTER FUNCTION api.end_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.end_call(p_call uuid, p_actor uuid) IS 'Ends call p_call at this moment; blocks that have begun by then are paid, and that is all that is paid. p_actor must be one of its people where named. While it rings: the fan calls it off (missed), the creator declines. Over already: nothing changes, and the same totals are returned.';
 
 CREATE TABLE core.rates (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -1467,6 +1932,178 @@ ALTER FUNCTION api.make_partitions(p_ahead interval) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.make_partitions(p_ahead interval) IS 'Makes the partitions of the months up to p_ahead from now (1 month to 5 years) and returns the names of those it made; none when they are there. The scheduler calls it daily. Rows of months that had none are in the default partition, which then becomes theirs.';
 
+CREATE FUNCTION api.meter_call_block(p_call uuid) RETURNS api.meter_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, NULL);
+    v_outcome api.meter_outcome;
+BEGIN
+    SELECT m.* INTO v_outcome FROM core._meter_calls(ARRAY[v_call.id], clock_timestamp()) AS m;
+    IF v_outcome.call_id IS NULL THEN
+        v_outcome := ROW(v_call.id, v_call.status, v_call.end_reason, NULL, 0, 0, 0, NULL);
+    END IF;
+    RETURN v_outcome;
+END;
+$$;
+
+ALTER FUNCTION api.meter_call_block(p_call uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.meter_call_block(p_call uuid) IS 'Meters call p_call now, as api.meter_due_calls does with those that are due. Repeating it pays nothing twice; nothing due or over already: nothing changes.';
+
+CREATE FUNCTION api.meter_due_calls(p_limit integer DEFAULT 500) RETURNS SETOF api.meter_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_due uuid[];
+BEGIN
+    v_due := ARRAY(
+        SELECT k.call_id
+        FROM core.call_clocks AS k
+        WHERE k.due_at <= v_now
+        ORDER BY k.due_at
+        LIMIT least(greatest(coalesce(p_limit, 500), 1), 2000)
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    RETURN QUERY SELECT m.* FROM core._meter_calls(v_due, clock_timestamp()) AS m;
+END;
+$$;
+
+ALTER FUNCTION api.meter_due_calls(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.meter_due_calls(p_limit integer) IS 'Meters the calls that are due, up to p_limit of them (at most 2000), the longest due first: pays the block that starts, or those that have started meanwhile (up to 100 a call; the rest is due at once again), and ends calls that nobody answered, that the fan cannot pay for, that were not seen for the rate call_grace (billed up to their last sign of life) or that have reached their limit. One outcome a call; none: nothing is due. Any number may run at once.';
+
+CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_nothing CONSTANT text := 'No call was opened.';
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('call'::text, p_fan, p_creator)));
+    v_block_us CONSTANT bigint := floor(core._rate('call_block') * 1000000);
+    v_longest_us CONSTANT bigint := floor(core._rate('call_longest') * 1000000);
+    v_ringing CONSTANT interval := make_interval(secs => core._rate('call_ringing'));
+    v_cooldown CONSTANT interval := make_interval(secs => core._rate('call_cooldown'));
+    v_id CONSTANT uuid := core.uuid7();
+    v_stored jsonb;
+    v_mine uuid[];
+    v_settings core.creator_settings;
+    v_price bigint;
+    v_fan_wallet core.wallets;
+    v_creator_wallet uuid;
+    v_busy core.call_parties;
+    v_until timestamptz;
+    v_now timestamptz;
+    v_offer api.call_offer;
+BEGIN
+    IF v_block_us <= 0 OR v_longest_us < v_block_us THEN
+        PERFORM core._raise(
+            'TS801', 'CONFIGURATION_ERROR', jsonb_build_object('rate', 'call_block'), 'A block is longer than nothing, and no longer than call_longest.'
+        );
+    ELSIF p_fan = p_creator THEN
+        PERFORM core._raise('TS113', 'SELF_CALL', jsonb_build_object('user_id', p_fan), c_nothing);
+    ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_fan) THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_fan), c_nothing);
+    ELSIF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_creator AND 'creator' = ANY (u.roles)) THEN
+        PERFORM core._raise('TS212', 'CREATOR_NOT_FOUND', jsonb_build_object('creator_id', p_creator), c_nothing);
+    END IF;
+    -- waits for whoever opens or ends a call of one of them just now
+    WITH mine AS (
+        INSERT INTO core.call_parties (user_id, call_id)
+        SELECT p.id, v_id FROM unnest(ARRAY[p_fan, p_creator]) AS p (id) ORDER BY p.id
+        ON CONFLICT ON CONSTRAINT call_parties_pkey DO NOTHING
+        RETURNING user_id
+    )
+    SELECT array_agg(m.user_id) INTO v_mine FROM mine AS m;
+
+    v_stored := core._stored_result(p_fan, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        DELETE FROM core.call_parties AS q WHERE q.user_id = ANY (v_mine) AND q.call_id = v_id;
+        RETURN jsonb_populate_record(NULL::api.call_offer, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._check_actor(p_fan);
+    SELECT s.* INTO v_settings
+    FROM core.creator_settings AS s
+    INNER JOIN core.users AS u ON u.id = s.user_id AND u.status = 'active'
+    WHERE s.user_id = p_creator;
+    IF EXISTS (SELECT FROM core.bans AS b WHERE b.creator_id = p_creator AND b.user_id = p_fan) THEN
+        PERFORM core._raise('TS507', 'BANNED', jsonb_build_object('creator_id', p_creator), c_nothing);
+    ELSIF v_settings.accepts_calls IS NOT TRUE THEN
+        PERFORM core._raise('TS334', 'CALLS_NOT_ACCEPTED', jsonb_build_object('creator_id', p_creator), c_nothing);
+    ELSIF p_fan = ANY (v_mine) IS NOT TRUE THEN
+        SELECT q.* INTO v_busy FROM core.call_parties AS q WHERE q.user_id = p_fan;
+        PERFORM core._raise('TS332', 'CALL_IN_PROGRESS', jsonb_build_object('call_id', v_busy.call_id), 'End that one first.');
+    ELSIF p_creator = ANY (v_mine) IS NOT TRUE THEN
+        PERFORM core._raise('TS333', 'CREATOR_BUSY', jsonb_build_object('creator_id', p_creator), 'Try again later.');
+    END IF;
+    v_now := clock_timestamp();
+    v_until := (
+        SELECT max(c.ended_at) + v_cooldown
+        FROM core.calls AS c
+        WHERE
+            c.fan_id = p_fan AND c.id >= core._uuid_floor(v_now - v_cooldown - interval '1 day') AND c.creator_id = p_creator
+            AND c.status IN ('declined', 'missed')
+    );
+    IF v_until > v_now THEN
+        PERFORM core._raise(
+            'TS605', 'CALL_COOLDOWN',
+            jsonb_build_object('creator_id', p_creator, 'until', v_until, 'retry_after', ceil(extract(EPOCH FROM v_until - v_now))::integer),
+            c_nothing
+        );
+    END IF;
+    v_price := ceil(v_settings.rate_per_minute::numeric * v_block_us / 60000000);
+    SELECT w.* INTO v_fan_wallet FROM core.wallets AS w WHERE w.owner_id = p_fan AND w.asset = 'TOKEN';
+    v_creator_wallet := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_creator AND w.asset = 'TOKEN');
+    IF v_fan_wallet.id IS NULL OR v_creator_wallet IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('asset', 'TOKEN'), c_nothing);
+    ELSIF v_fan_wallet.balance - v_fan_wallet.held - v_fan_wallet.minimum < v_price THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', v_price, 'current', v_fan_wallet.balance - v_fan_wallet.held - v_fan_wallet.minimum,
+                'shortfall', v_price - (v_fan_wallet.balance - v_fan_wallet.held - v_fan_wallet.minimum), 'asset', 'TOKEN'
+            ),
+            'A call needs tokens for one block at least.'
+        );
+    END IF;
+
+    v_offer := ROW(
+        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, round(v_block_us / 1000000.0, 6), v_price,
+        v_now, v_now + v_ringing, false
+    );
+    INSERT INTO core.calls (
+        id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, rate_per_minute, block_us, block_price, block_limit, opened_at
+    )
+    VALUES (
+        v_id, p_fan, p_creator, v_fan_wallet.id, v_creator_wallet, v_settings.rate_per_minute, v_block_us, v_price,
+        least(v_longest_us / v_block_us, 1000000), v_now
+    );
+    INSERT INTO core.call_clocks (call_id, due_at, fan_seen_at) VALUES (v_id, v_offer.rings_until, v_now);
+    PERFORM core._store_result(p_fan, p_key, v_hash, to_jsonb(v_offer));
+    PERFORM core._call_event('call.ringing', ARRAY[v_id]);
+    RETURN v_offer;
+END;
+$$;
+
+ALTER FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) IS 'User p_fan calls creator p_creator. It rings for the rate call_ringing; nothing is paid before it is accepted. The creator''s price a minute, the length of a block (rate call_block) and the longest duration (rate call_longest) are those of now, whatever becomes of them. The fan needs tokens for one block. Nobody is in two calls. p_key makes it safe to repeat.';
+
 CREATE FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint DEFAULT 0, p_shards integer DEFAULT 1, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1566,6 +2203,37 @@ $$;
 ALTER FUNCTION api.partitions() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.partitions() IS 'Partitions of each table by month (UTC), with their size: attached, detached, elsewhere (detached and dropped), and the default one, which takes what no other one does: misplaced is true where it holds rows.';
+
+CREATE FUNCTION api.pause_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    PERFORM core._must_be_accepted(v_call);
+    IF core._settle_call(v_call, v_now, p_actor) AND v_call.status = 'active' THEN
+        UPDATE core.calls AS c SET status = 'paused' WHERE c.id = p_call;
+        UPDATE core.call_clocks AS k
+        SET
+            active_us = k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
+            running_since = NULL,
+            due_at = core._alive_until(k) + make_interval(secs => core._rate('call_grace'))
+        WHERE k.call_id = p_call;
+        PERFORM core._call_event('call.paused', ARRAY[p_call]);
+    END IF;
+    RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
+END;
+$$;
+
+ALTER FUNCTION api.pause_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) IS 'Stops the clock of call p_call at this moment; blocks that have begun by then are paid. p_actor must be one of its people where named. Paused already: nothing changes. Look at the status that is returned: ended where what was due could not be paid.';
 
 CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2022,6 +2690,33 @@ $$;
 ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
+
+CREATE FUNCTION api.resume_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    PERFORM core._must_be_accepted(v_call);
+    IF core._settle_call(v_call, v_now, p_actor) AND v_call.status = 'paused' THEN
+        UPDATE core.calls AS c SET status = 'active' WHERE c.id = p_call;
+        UPDATE core.call_clocks AS k SET running_since = v_now WHERE k.call_id = p_call;
+        PERFORM core._call_event('call.resumed', ARRAY[p_call]);
+        PERFORM core._meter_calls(ARRAY[p_call], v_now);
+    END IF;
+    RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
+END;
+$$;
+
+ALTER FUNCTION api.resume_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) IS 'The clock of call p_call goes on from where it stopped: what is left of a paid block is used up first. p_actor must be one of its people where named. Active already: nothing changes.';
 
 CREATE TABLE core.audits (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -2765,7 +3460,7 @@ $$;
 
 ALTER FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case, and none of tip, fee, refund, reward, referral, adjustment, stream_ticket, which are made by functions of their own; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
+COMMENT ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Moves p_amount (minor units of p_asset, 1 to 10^15) from wallet p_from to wallet p_to; returns the transfer and both balances after it. p_key makes it safe to repeat: the same key and request return the first transfer again (replayed), the same key with another request is TS301. p_actor, if given, must own p_from; else the transfer records session_user. p_kind: why, lower case, and none of tip, fee, refund, reward, referral, adjustment, stream_ticket, call_block, which are made by functions of their own; p_reference: up to 255 bytes; p_metadata: up to 4 KiB; p_event_at: when it happened, if that was earlier. Call it inside any transaction, at any isolation level.';
 
 CREATE FUNCTION api.transfer_batch(p_requests api.transfer_request[]) RETURNS SETOF api.transfer_outcome
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2843,6 +3538,28 @@ $$;
 ALTER FUNCTION api.transfer_batch(p_requests api.transfer_request[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) IS 'Moves money many times in one commit, up to 5000 requests; returns one outcome a request, in order. Requests apply one after another: a later one may spend what an earlier one brought. One that cannot be done is refused alone (error_code, error, detail) and the others go on. Repeating a key returns what it did the first time. See api.transfer for the rules.';
+
+CREATE FUNCTION api.unban_user(p_creator uuid, p_user uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM core.bans AS b WHERE b.creator_id = p_creator AND b.user_id = p_user;
+    IF FOUND THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'user.unbanned', ARRAY['creator:' || p_creator::text],
+            jsonb_build_object('creator_id', p_creator, 'user_id', p_user)
+        );
+        RETURN true;
+    END IF;
+    RETURN false;
+END;
+$$;
+
+ALTER FUNCTION api.unban_user(p_creator uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.unban_user(p_creator uuid, p_user uuid) IS 'Takes back the ban of user p_user by creator p_creator; false where there was none.';
 
 CREATE FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2975,6 +3692,20 @@ ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
 
+CREATE FUNCTION core._alive_until(p_clock core.call_clocks) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT least(
+        greatest((p_clock).fan_seen_at, (p_clock).creator_seen_at),
+        CASE WHEN (p_clock).fan_left_at > (p_clock).fan_seen_at THEN (p_clock).fan_left_at END,
+        CASE WHEN (p_clock).creator_left_at > (p_clock).creator_seen_at THEN (p_clock).creator_left_at END
+    )
+$$;
+
+ALTER FUNCTION core._alive_until(p_clock core.call_clocks) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._alive_until(p_clock core.call_clocks) IS 'When a call was last seen: the newest sign of life of either of its people, or when one of them left the room and was not seen since.';
+
 CREATE TABLE core.partitioned (
     name text NOT NULL,
     key text NOT NULL,
@@ -3092,6 +3823,89 @@ $$;
 ALTER FUNCTION core._audit_adjustments() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_adjustments() IS 'Broken invariants of adjustments and referrals, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._audit_calls() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'call_total_is_sum_of_blocks', 'call ' || c.id::text,
+        jsonb_build_object(
+            'blocks', coalesce(k.blocks, c.blocks), 'billed', coalesce(k.billed, c.billed), 'fees', coalesce(k.platform_fees, c.platform_fees),
+            'sum_of_blocks', b.billed, 'sum_of_fees', b.fees, 'count', b.blocks
+        )
+    FROM core.calls AS c
+    LEFT JOIN core.call_clocks AS k ON k.call_id = c.id
+    LEFT JOIN (
+        SELECT m.call_id, count(*) AS blocks, sum(m.price) AS billed, sum(m.platform_fee) AS fees
+        FROM core.meter_blocks AS m
+        WHERE m.refunded_at IS NULL
+        GROUP BY m.call_id
+    ) AS b ON b.call_id = c.id
+    WHERE
+        (coalesce(k.blocks, c.blocks), coalesce(k.billed, c.billed), coalesce(k.platform_fees, c.platform_fees))
+        IS DISTINCT FROM (coalesce(b.blocks, 0), coalesce(b.billed, 0), coalesce(b.fees, 0))
+    UNION ALL
+    SELECT 'block_has_transfer', 'call ' || b.call_id::text, jsonb_build_object('block_no', b.block_no, 'price', b.price, 'moved', m.amount)
+    FROM core.meter_blocks AS b
+    LEFT JOIN core.calls AS c ON c.id = b.call_id
+    LEFT JOIN core.transfers AS m ON m.id = b.transfer_id
+    LEFT JOIN core.transfers AS f ON f.id = b.fee_transfer_id
+    WHERE
+        NOT core._is_detached(b.transfer_id) AND (
+            m.id IS NULL OR m.from_wallet_id IS DISTINCT FROM c.fan_wallet_id
+            OR m.kind IS DISTINCT FROM CASE WHEN b.platform_fee = b.price THEN 'fee' ELSE 'call_block' END
+            OR (m.kind = 'call_block' AND m.to_wallet_id IS DISTINCT FROM c.creator_wallet_id)
+            OR m.amount + coalesce(f.amount::bigint, 0) <> b.price OR coalesce(f.amount::bigint, 0) <> b.platform_fee AND m.kind <> 'fee'
+            OR (f.id IS NOT NULL AND (f.kind <> 'fee' OR f.from_wallet_id <> c.fan_wallet_id))
+            OR b.price IS DISTINCT FROM c.block_price
+        )
+    UNION ALL
+    SELECT 'call_transfer_has_block', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount, 'call', m.reference)
+    FROM core.transfers AS m
+    WHERE
+        m.kind = 'call_block'
+        AND NOT EXISTS (SELECT FROM core.meter_blocks AS b WHERE b.call_id::text = m.reference AND b.transfer_id = m.id)
+    UNION ALL
+    SELECT
+        'blocks_are_in_order_and_within_limit', 'call ' || b.call_id::text,
+        jsonb_build_object('blocks', count(*), 'last', max(b.block_no), 'limit', c.block_limit)
+    FROM core.meter_blocks AS b
+    LEFT JOIN core.calls AS c ON c.id = b.call_id
+    GROUP BY b.call_id, c.id
+    HAVING c.id IS NULL OR max(b.block_no) + 1 <> count(*) OR count(*) > c.block_limit
+    UNION ALL
+    SELECT
+        'blocks_are_for_active_time', 'call ' || c.id::text,
+        jsonb_build_object('blocks', c.blocks, 'active_us', c.active_us, 'block_us', c.block_us)
+    FROM core.calls AS c
+    WHERE
+        c.status = 'ended'
+        AND (c.blocks > c.active_us / c.block_us + 1 OR c.active_us > c.blocks * c.block_us)
+        AND NOT EXISTS (SELECT FROM core.audit_log AS l WHERE l.action = 'call.refund_refused' AND l.details -> 'calls' ? c.id::text)
+    UNION ALL
+    SELECT
+        'returned_block_is_refunded', 'call ' || b.call_id::text,
+        jsonb_build_object('block_no', b.block_no, 'price', b.price, 'refunded', coalesce(r.amount, 0))
+    FROM core.meter_blocks AS b
+    CROSS JOIN LATERAL (
+        SELECT sum(x.amount) AS amount FROM core.refunds AS x WHERE x.original_id IN (b.transfer_id, b.fee_transfer_id)
+    ) AS r
+    WHERE b.refunded_at IS NOT NULL AND r.amount IS DISTINCT FROM b.price
+    UNION ALL
+    SELECT 'live_call_has_clock_and_people', 'call ' || c.id::text, jsonb_build_object('status', c.status, 'clock', k.call_id IS NOT NULL, 'people', p.people)
+    FROM core.calls AS c
+    LEFT JOIN core.call_clocks AS k ON k.call_id = c.id
+    LEFT JOIN (
+        SELECT q.call_id, count(*) AS people FROM core.call_parties AS q GROUP BY q.call_id
+    ) AS p ON p.call_id = c.id
+    WHERE
+        (c.ended_at IS NULL) <> (k.call_id IS NOT NULL) OR coalesce(p.people, 0) <> CASE WHEN c.ended_at IS NULL THEN 2 ELSE 0 END
+        OR (c.status = 'active') <> (k.running_since IS NOT NULL)
+$$;
+
+ALTER FUNCTION core._audit_calls() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_calls() IS 'Broken invariants of calls, as api.audit_ledger() returns them.';
 
 CREATE FUNCTION core._audit_entries() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
@@ -3368,11 +4182,12 @@ CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail
     LEFT JOIN core.tips AS t ON t.id = m.id
     WHERE m.kind = 'tip' AND t.id IS NULL
     UNION ALL
-    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips_and_tickets', t.fees, 'transfers', m.fees)
+    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips_tickets_and_blocks', t.fees, 'transfers', m.fees)
     FROM (
         SELECT
             (SELECT coalesce(sum(p.platform_fee), 0) FROM core.tips AS p)
-            + (SELECT coalesce(sum(k.platform_fee), 0) FROM core.tickets AS k WHERE NOT core._is_detached(k.transfer_id)) AS fees
+            + (SELECT coalesce(sum(k.platform_fee), 0) FROM core.tickets AS k WHERE NOT core._is_detached(k.transfer_id))
+            + (SELECT coalesce(sum(b.platform_fee), 0) FROM core.meter_blocks AS b WHERE NOT core._is_detached(b.transfer_id)) AS fees
     ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees
@@ -3438,6 +4253,74 @@ $$;
 ALTER FUNCTION core._audit_wallets() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_wallets() IS 'Broken invariants of wallets, as api.audit_ledger() returns them.';
+
+CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone, p_closing boolean, p_most integer, p_grace interval, p_fee_bps numeric) RETURNS SETOF core.call_case
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        b.call_id, b.fan_id, b.creator_id, b.fan_wallet_id, b.creator_wallet_id, b.block_us, b.block_price, b.block_limit,
+        CASE WHEN p_fee_bps > 0 THEN floor(b.block_price * p_fee_bps / 10000)::bigint ELSE 0 END,
+        b.status, b.due_at, b.running_since, b.active_before_us, b.active_us, b.alive_until, b.lost, b.blocks, b.billed,
+        b.platform_fees, b.warned, b.begun,
+        CASE WHEN b.suspended THEN 0 ELSE least(greatest(b.begun - b.blocks, 0), p_most) END,
+        CASE
+            WHEN b.status = 'ringing' AND p_now >= b.due_at THEN 'no_answer'
+            WHEN b.status = 'ringing' THEN NULL
+            WHEN b.suspended THEN 'user_suspended'
+            WHEN b.begun - b.blocks > p_most THEN NULL
+            WHEN b.lost THEN 'not_seen'
+            WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
+        END
+    FROM (
+        SELECT
+            a.*,
+            CASE
+                WHEN a.running_since IS NULL THEN a.blocks
+                WHEN p_closing AND NOT a.lost THEN least((a.active_us + a.block_us - 1) / a.block_us, a.block_limit)
+                ELSE least(a.active_us / a.block_us + 1, a.block_limit)
+            END::integer AS begun
+        FROM (
+            SELECT
+                c.id AS call_id, c.fan_id, c.creator_id, c.fan_wallet_id, c.creator_wallet_id, c.block_us, c.block_price,
+                c.block_limit, c.status, k.due_at, k.running_since, k.active_us AS active_before_us,
+                k.active_us + CASE
+                    WHEN k.running_since IS NULL THEN 0
+                    ELSE greatest(0, (
+                        extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
+                    )::bigint)
+                END AS active_us,
+                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned,
+                f.status <> 'active' OR m.status <> 'active' AS suspended
+            FROM unnest(p_calls) AS p (id)
+            CROSS JOIN LATERAL (SELECT x.* FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
+            CROSS JOIN LATERAL (SELECT x.* FROM core.calls AS x WHERE x.id = p.id LIMIT 1) AS c
+            CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.fan_id LIMIT 1) AS f
+            CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.creator_id LIMIT 1) AS m
+            CROSS JOIN LATERAL (
+                SELECT
+                    core._alive_until(k) AS alive_until,
+                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k) + p_grace AS lost
+            ) AS l
+        ) AS a
+    ) AS b
+$$;
+
+ALTER FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone, p_closing boolean, p_most integer, p_grace interval, p_fee_bps numeric) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone, p_closing boolean, p_most integer, p_grace interval, p_fee_bps numeric) IS 'Calls p_calls as they are at p_now, with at most p_most blocks each to pay now; p_grace: the rate call_grace; p_fee_bps: the rate platform_fee.';
+
+CREATE FUNCTION core._call_event(p_type text, p_calls uuid[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT p_type, ARRAY[v.channel, 'user:' || v.fan_id::text, 'user:' || v.creator_id::text], to_jsonb(v)
+    FROM unnest(p_calls) AS p (id)
+    CROSS JOIN LATERAL (SELECT x.* FROM api.calls AS x WHERE x.call_id = p.id LIMIT 1) AS v
+$$;
+
+ALTER FUNCTION core._call_event(p_type text, p_calls uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._call_event(p_type text, p_calls uuid[]) IS 'Writes the event p_type for each of the calls, with the call as it is now.';
 
 CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -3523,7 +4406,7 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
-        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket') AND NOT p_own
+        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block') AND NOT p_own
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reference', 'maximum_bytes', 255))::core.refusal
@@ -3543,6 +4426,43 @@ $_$;
 ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it. Kinds of functions that write more than the transfer are refused unless it is such a function that asks (p_own).';
+
+CREATE FUNCTION core._close_calls(p_endings core.call_ending[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_ids CONSTANT uuid[] := ARRAY(SELECT e.call_id FROM unnest(p_endings) AS e);
+BEGIN
+    IF cardinality(v_ids) = 0 THEN
+        RETURN;
+    END IF;
+    UPDATE core.calls AS c
+    SET
+        status = e.status, end_reason = e.reason, ended_by = e.ended_by, ended_at = greatest(e.ended_at, c.accepted_at, c.opened_at),
+        active_us = e.active_us, blocks = e.blocks, billed = e.billed, platform_fees = e.platform_fees
+    FROM (
+        SELECT p.*, b.blocks, b.billed, b.platform_fees
+        FROM unnest(p_endings) AS p
+        CROSS JOIN LATERAL (
+            SELECT
+                count(*)::integer AS blocks, coalesce(sum(m.price), 0)::bigint AS billed,
+                coalesce(sum(m.platform_fee), 0)::bigint AS platform_fees
+            FROM core.meter_blocks AS m
+            WHERE m.call_id = p.call_id AND m.refunded_at IS NULL
+        ) AS b
+    ) AS e
+    WHERE c.id = e.call_id;
+    DELETE FROM core.call_clocks AS k WHERE k.call_id = ANY (v_ids);
+    DELETE FROM core.call_parties AS q
+    USING core.calls AS c
+    WHERE c.id = ANY (v_ids) AND q.user_id IN (c.fan_id, c.creator_id) AND q.call_id = c.id;
+    PERFORM core._call_event('call.' || e.status, array_agg(e.call_id)) FROM unnest(p_endings) AS e GROUP BY e.status;
+END;
+$$;
+
+ALTER FUNCTION core._close_calls(p_endings core.call_ending[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._close_calls(p_endings core.call_ending[]) IS 'Ends calls: writes how, and their totals, frees their people, and tells both of them.';
 
 CREATE FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) RETURNS void
     LANGUAGE sql
@@ -3875,6 +4795,59 @@ ALTER FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals c
 
 COMMENT ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) IS 'For each request by position: the transfer that its key already led to (replays), TS301 if the key stands for another request (refusals), and the position of an earlier request of the batch with the same key (firsts).';
 
+CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_originals uuid[];
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+BEGIN
+    SELECT
+        array_agg(m.id),
+        array_agg(ROW(
+            m.to_wallet_id, m.from_wallet_id, b.rest, m.asset, 'refund', p_reason, p_actor, NULL, NULL, NULL,
+            jsonb_build_object('refund_of', m.id), NULL
+        )::core.transfer_request)
+    INTO v_originals, v_requests
+    FROM unnest(p_transfers) AS p (id)
+    CROSS JOIN LATERAL (SELECT t.* FROM core.transfers AS t WHERE t.id = p.id LIMIT 1) AS m
+    CROSS JOIN LATERAL (
+        SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
+    ) AS b
+    WHERE b.rest > 0;
+    v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, true);
+    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
+    SELECT
+        o.original_id, o.transfer_id, o.amount,
+        least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), 'create_debt', p_reason, o.created_at
+    FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
+        original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+        link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        error_code, error, detail
+    )
+    INNER JOIN core.wallets AS w ON w.id = o.from_wallet_id
+    WHERE o.error_code IS NULL;
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+        core._transfer_payload(
+            o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
+        ) || jsonb_build_object('refund_of', o.original_id)
+    FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
+        original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
+        link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        error_code, error, detail
+    )
+    WHERE o.error_code IS NULL;
+    RETURN QUERY SELECT r.* FROM unnest(v_results) AS r;
+END;
+$$;
+
+ALTER FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) IS 'Gives back what is left of transfers, each alone; one result for each that had anything left. Payees who have spent it owe it.';
+
 CREATE FUNCTION core._guard_ledger() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4099,6 +5072,28 @@ ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
 
+CREATE FUNCTION core._lock_call(p_call uuid, p_actor uuid) RETURNS core.calls
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    PERFORM FROM core.call_clocks AS k WHERE k.call_id = p_call FOR NO KEY UPDATE;
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        PERFORM core._raise('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call), 'api.calls lists them.');
+    ELSIF p_actor NOT IN (v_call.fan_id, v_call.creator_id) THEN
+        PERFORM core._raise('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call), 'Only its two people may.');
+    END IF;
+    RETURN v_call;
+END;
+$$;
+
+ALTER FUNCTION core._lock_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) IS 'The call, its clock locked where it is not over; raises when there is none or it is other people''s.';
+
 CREATE FUNCTION core._lock_streams(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -4190,6 +5185,187 @@ $$;
 ALTER FUNCTION core._make_partitions(p_ahead interval) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._make_partitions(p_ahead interval) IS 'As the owner of the tables: what api.make_partitions does.';
+
+CREATE FUNCTION core._meter_calls(p_calls uuid[], p_now timestamp with time zone, p_closing boolean DEFAULT false) RETURNS SETOF api.meter_outcome
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    c_blocks CONSTANT integer := 2000;
+    c_catch_up CONSTANT integer := 100;
+    v_count CONSTANT integer := coalesce(cardinality(p_calls), 0);
+    v_grace CONSTANT interval := make_interval(secs => core._rate('call_grace'));
+    v_low CONSTANT integer := core._rate('call_low_balance');
+    v_cases core.call_case[];
+    v_requests core.transfer_request[];
+    v_results core.transfer_result[];
+    v_ords integer[];
+    v_ids uuid[];
+    v_numbers integer[];
+    v_prices bigint[];
+    v_fees bigint[];
+    v_leads boolean[];
+    v_paid integer[];
+    v_refused text[];
+    v_after boolean;
+    v_returned integer[];
+    v_endings core.call_ending[];
+    v_outcomes api.meter_outcome[];
+BEGIN
+    IF v_count = 0 THEN
+        RETURN;
+    END IF;
+    v_cases := ARRAY(
+        SELECT c
+        FROM core._call_cases(
+            p_calls, p_now, p_closing, least(c_catch_up, greatest(1, c_blocks / v_count)), v_grace, core._rate('platform_fee', c_asset)
+        ) AS c
+    );
+    IF EXISTS (SELECT FROM unnest(v_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun) THEN
+        v_returned := core._return_blocks(v_cases);
+    END IF;
+
+    -- One or two legs a block, in the order of blocks.
+    SELECT
+        array_agg(ROW(
+            l.fan_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, l.call_id::text, NULL, NULL, NULL,
+            CASE WHEN l.fee > 0 AND l.fee < l.block_price THEN (l.ord * 128 + l.number - l.blocks)::integer END, NULL, NULL
+        )::core.transfer_request),
+        array_agg(l.ord::integer), array_agg(l.call_id), array_agg(l.number), array_agg(l.block_price), array_agg(l.fee),
+        array_agg(l.lead)
+    INTO v_requests, v_ords, v_ids, v_numbers, v_prices, v_fees, v_leads
+    FROM (
+        SELECT c.ord, c.call_id, c.fan_wallet_id, c.blocks, c.block_price, c.fee, b.number, g.*
+        FROM unnest(v_cases) WITH ORDINALITY AS c (
+            call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
+            due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
+            due, reason, ord
+        )
+        CROSS JOIN LATERAL generate_series(c.blocks, c.blocks + c.due - 1) AS b (number)
+        CROSS JOIN LATERAL (
+            SELECT c.creator_wallet_id AS wallet_id, c.block_price - c.fee AS amount, 'call_block' AS kind, true AS lead
+            WHERE c.fee < c.block_price
+            UNION ALL
+            SELECT core._system_wallet('revenue', c_asset, c.fan_id), c.fee, 'fee', c.fee = c.block_price
+            WHERE c.fee > 0
+        ) AS g
+        ORDER BY c.ord, b.number, g.lead DESC
+    ) AS l;
+    v_results := core._post_transfers(coalesce(v_requests, '{}'));
+
+    INSERT INTO core.meter_blocks (call_id, block_no, price, platform_fee, transfer_id, fee_transfer_id, paid_at)
+    SELECT
+        r.call_id, r.number, r.price, r.fee, r.transfer_id, CASE WHEN r.fee > 0 AND r.fee < r.price THEN r.next_id END, r.created_at
+    FROM (
+        SELECT x.*, lead(x.transfer_id) OVER () AS next_id
+        FROM ROWS FROM (
+            unnest(v_ids), unnest(v_numbers), unnest(v_prices), unnest(v_fees), unnest(v_leads), unnest(v_results)
+        ) AS x (
+            call_id, number, price, fee, lead, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at,
+            replayed, error_code, error, detail
+        )
+    ) AS r
+    WHERE r.lead AND r.error_code IS NULL;
+
+    -- Of each call how many blocks were paid, and what stood against the next one.
+    SELECT array_agg(n.paid ORDER BY n.ord), array_agg(n.error ORDER BY n.ord), bool_or(n.last_paid > n.first_refused)
+    INTO v_paid, v_refused, v_after
+    FROM (
+        SELECT
+            r.ord, count(*) FILTER (WHERE r.transfer_id IS NOT NULL)::integer AS paid, lower(max(r.error)) AS error,
+            max(r.number) FILTER (WHERE r.transfer_id IS NOT NULL) AS last_paid,
+            min(r.number) FILTER (WHERE r.error IS NOT NULL) AS first_refused
+        FROM (
+            SELECT x.ord, x.number, x.transfer_id, x.error
+            FROM ROWS FROM (unnest(v_ords), unnest(v_numbers), unnest(v_leads), unnest(v_results)) AS x (
+                ord, number, lead, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+                error_code, error, detail
+            )
+            WHERE x.lead
+            UNION ALL
+            SELECT g.i, NULL, NULL, NULL FROM generate_subscripts(v_cases, 1) AS g (i)
+        ) AS r
+        GROUP BY r.ord
+    ) AS n;
+    IF v_after THEN
+        PERFORM core._raise('TS902', 'INVARIANT_VIOLATED', '{"rule": "blocks_in_order"}', 'A block was paid after one that was refused.');
+    END IF;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'call.block_paid', ARRAY['call:' || r.call_id::text],
+        jsonb_build_object(
+            'call_id', r.call_id, 'block_no', r.number, 'price', r.price, 'transfer_id', r.transfer_id, 'paid_at', r.created_at
+        )
+    FROM ROWS FROM (unnest(v_ids), unnest(v_numbers), unnest(v_prices), unnest(v_leads), unnest(v_results)) AS r (
+        call_id, number, price, lead, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        error_code, error, detail
+    )
+    WHERE r.lead AND r.error_code IS NULL;
+
+    WITH state AS MATERIALIZED (
+        SELECT
+            c.call_id, c.fan_id, c.creator_id, c.block_us, c.block_price, c.status, c.due_at, c.alive_until, c.active_us, c.lost,
+            c.warned, c.paid, coalesce(c.returned, 0) AS returned, c.blocks + c.paid AS blocks,
+            c.billed + c.paid * c.block_price AS billed, c.platform_fees + c.paid * c.fee AS platform_fees,
+            -- when what is paid is used up
+            c.running_since + ((c.blocks + c.paid) * c.block_us - c.active_before_us) * interval '1 microsecond' AS next_block_at,
+            CASE WHEN c.reason = 'user_suspended' THEN c.reason ELSE coalesce(c.refused, c.reason) END AS reason,
+            CASE WHEN c.paid > 0 THEN (
+                SELECT (w.balance - w.held - w.minimum) / c.block_price FROM core.wallets AS w WHERE w.id = c.fan_wallet_id
+            ) END AS blocks_left
+        FROM ROWS FROM (unnest(v_cases), unnest(v_paid), unnest(v_refused), unnest(v_returned)) AS c (
+            call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
+            due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
+            due, reason, paid, refused, returned
+        )
+    ), clock AS (
+        UPDATE core.call_clocks AS k
+        SET
+            blocks = s.blocks, billed = s.billed, platform_fees = s.platform_fees,
+            warned = coalesce(s.blocks_left <= v_low, s.warned),
+            due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace) END
+        FROM state AS s
+        WHERE k.call_id = s.call_id AND s.reason IS NULL
+    ), warning AS (
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'call.low_balance',
+            ARRAY['call:' || s.call_id::text, 'user:' || s.fan_id::text, 'user:' || s.creator_id::text],
+            jsonb_build_object('call_id', s.call_id, 'blocks_left', s.blocks_left, 'block_price', s.block_price)
+        FROM state AS s
+        WHERE s.reason IS NULL AND NOT s.warned AND s.blocks_left <= v_low
+    )
+    SELECT
+        coalesce(array_agg(ROW(
+            s.call_id, CASE s.status WHEN 'ringing' THEN 'missed' ELSE 'ended' END, s.reason, NULL,
+            CASE
+                WHEN s.status = 'ringing' THEN s.due_at
+                WHEN s.lost THEN s.alive_until
+                ELSE least(p_now, s.next_block_at)
+            END,
+            least(s.active_us, (s.blocks - s.returned) * s.block_us)
+        )::core.call_ending) FILTER (WHERE s.reason IS NOT NULL), '{}'),
+        array_agg(ROW(
+            s.call_id,
+            CASE WHEN s.reason IS NULL THEN s.status WHEN s.status = 'ringing' THEN 'missed' ELSE 'ended' END,
+            s.reason, s.due_at, s.paid, s.paid * s.block_price, s.returned,
+            CASE
+                WHEN s.reason IS NOT NULL THEN NULL
+                WHEN s.status = 'ringing' THEN s.due_at
+                ELSE least(s.next_block_at, s.alive_until + v_grace)
+            END
+        )::api.meter_outcome)
+    INTO v_endings, v_outcomes
+    FROM state AS s;
+    PERFORM core._close_calls(v_endings);
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+END;
+$$;
+
+ALTER FUNCTION core._meter_calls(p_calls uuid[], p_now timestamp with time zone, p_closing boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._meter_calls(p_calls uuid[], p_now timestamp with time zone, p_closing boolean) IS 'Brings calls up to p_now: pays the blocks that are due in one go, ends calls that nobody answered, that cannot be paid for, were not seen any more or have reached their limit; one outcome a call. p_closing: only blocks that have begun, not the one that begins at this very moment.';
 
 CREATE FUNCTION core._microseconds(p_at timestamp with time zone) RETURNS bigint
     LANGUAGE sql STABLE
@@ -4395,6 +5571,26 @@ ALTER FUNCTION core._move_month(p_what text, p_detach boolean) OWNER TO tessera_
 
 COMMENT ON FUNCTION core._move_month(p_what text, p_detach boolean) IS 'As the owner of the tables: what api.detach_month and api.attach_month do. NULL: there is nothing of that name.';
 
+CREATE FUNCTION core._must_be_accepted(p_call core.calls) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_call.ended_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS335', 'CALL_ENDED',
+            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
+            'Nothing was changed.'
+        );
+    ELSIF p_call.status = 'ringing' THEN
+        PERFORM core._raise('TS337', 'CALL_NOT_ACTIVE', jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status), 'It has to be accepted first.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._must_be_accepted(p_call core.calls) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._must_be_accepted(p_call core.calls) IS 'Raises when a call is over, or rings still.';
+
 CREATE FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4419,6 +5615,53 @@ $$;
 ALTER FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Makes a partition from p_from to p_to, with its key, guard and comment; the default one where p_to is NULL.';
+
+CREATE FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_grace CONSTANT interval := make_interval(secs => core._rate('call_grace'));
+    v_call core.calls;
+    v_at timestamptz;
+BEGIN
+    PERFORM FROM core.call_clocks AS k WHERE k.call_id = p_call FOR NO KEY UPDATE;
+    SELECT c.* INTO v_call
+    FROM core.calls AS c
+    WHERE c.id = p_call AND c.status IN ('active', 'paused') AND (p_user IS NULL OR p_user IN (c.fan_id, c.creator_id));
+    IF v_call.id IS NULL THEN
+        RETURN false;
+    END IF;
+    v_at := least(p_at, clock_timestamp());
+    IF p_event = 'joined' THEN
+        UPDATE core.call_clocks AS k
+        SET
+            fan_seen_at = CASE WHEN p_user = v_call.fan_id THEN greatest(k.fan_seen_at, v_at) ELSE k.fan_seen_at END,
+            creator_seen_at = CASE WHEN p_user = v_call.creator_id THEN greatest(k.creator_seen_at, v_at) ELSE k.creator_seen_at END
+        WHERE k.call_id = p_call AND clock_timestamp() < core._alive_until(k) + v_grace;
+    ELSE
+        -- not before it was accepted, and not over what is newer
+        v_at := greatest(v_at, v_call.accepted_at);
+        UPDATE core.call_clocks AS k
+        SET
+            fan_left_at = CASE
+                WHEN coalesce(p_user, v_call.fan_id) = v_call.fan_id AND v_at > k.fan_seen_at
+                    AND coalesce(k.fan_left_at <= k.fan_seen_at, true) THEN v_at
+                ELSE k.fan_left_at
+            END,
+            creator_left_at = CASE
+                WHEN coalesce(p_user, v_call.creator_id) = v_call.creator_id AND v_at > k.creator_seen_at
+                    AND coalesce(k.creator_left_at <= k.creator_seen_at, true) THEN v_at
+                ELSE k.creator_left_at
+            END
+        WHERE k.call_id = p_call;
+    END IF;
+    RETURN FOUND;
+END;
+$$;
+
+ALTER FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) IS 'Notes that p_user (NULL: both of its people) joined or left the room of call p_call at p_at; false where that tells nothing. A call whose people left ends after the rate call_grace, billed up to then, unless they are seen again: such events shorten a call, and never pay for anything.';
 
 CREATE FUNCTION core._notify_rights() RETURNS trigger
     LANGUAGE plpgsql
@@ -4982,6 +6225,64 @@ ALTER FUNCTION core._request_hash(p_key text, p_request bytea) OWNER TO tessera_
 
 COMMENT ON FUNCTION core._request_hash(p_key text, p_request bytea) IS 'First 16 bytes of the SHA-256 of a request, given as record_send(ROW(…)) of its fields; NULL where there is no key.';
 
+CREATE FUNCTION core._return_blocks(p_cases core.call_case[]) RETURNS integer[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_refused jsonb;
+    v_returned integer[];
+BEGIN
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT DISTINCT x.id
+        FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (
+            VALUES (c.fan_wallet_id), (c.creator_wallet_id), (core._system_wallet('revenue', 'TOKEN', c.fan_id))
+        ) AS x (id)
+    ));
+    SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_refused
+    FROM core._give_back(ARRAY(
+        SELECT x.id
+        FROM unnest(p_cases) AS c
+        INNER JOIN core.meter_blocks AS b ON b.call_id = c.call_id AND b.block_no >= c.begun
+        CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
+        WHERE c.reason = 'not_seen' AND b.block_no < c.blocks AND x.id IS NOT NULL
+    ), 'call not seen', NULL) AS g;
+    WITH returned AS (
+        UPDATE core.meter_blocks AS b
+        SET refunded_at = clock_timestamp()
+        FROM unnest(p_cases) AS c
+        WHERE
+            b.call_id = c.call_id AND b.block_no >= c.begun AND c.reason = 'not_seen' AND b.refunded_at IS NULL
+            AND b.price = (
+                SELECT coalesce(sum(r.amount), 0) FROM core.refunds AS r WHERE r.original_id IN (b.transfer_id, b.fee_transfer_id)
+            )
+        RETURNING b.call_id
+    )
+    SELECT array_agg(n.blocks ORDER BY n.ord) INTO v_returned
+    FROM (
+        SELECT c.ord, (SELECT count(*) FROM returned AS r WHERE r.call_id = c.call_id)::integer AS blocks
+        FROM ROWS FROM (unnest(p_cases)) WITH ORDINALITY AS c (
+            call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
+            due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
+            due, reason, ord
+        )
+    ) AS n;
+    IF v_refused IS NOT NULL THEN
+        INSERT INTO core.audit_log (action, details) VALUES (
+            'call.refund_refused',
+            jsonb_build_object('refused', v_refused, 'calls', (
+                SELECT jsonb_agg(c.call_id) FROM unnest(p_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun
+            ))
+        );
+    END IF;
+    RETURN v_returned;
+END;
+$$;
+
+ALTER FUNCTION core._return_blocks(p_cases core.call_case[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._return_blocks(p_cases core.call_case[]) IS 'Gives back the paid blocks from number begun on of each of the cases that ends because it was not seen; how many of each.';
+
 CREATE FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) RETURNS record
     LANGUAGE plpgsql STABLE
     SET client_encoding TO 'UTF8'
@@ -5075,6 +6376,32 @@ $$;
 ALTER FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets status or minimum of a wallet (NULL: as it is), with a reason, and writes it to the audit log.';
+
+CREATE FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_outcome api.meter_outcome;
+BEGIN
+    LOOP
+        SELECT m.* INTO v_outcome FROM core._meter_calls(ARRAY[p_call.id], p_now, true) AS m;
+        IF v_outcome.end_reason IS NOT NULL THEN
+            RETURN false;
+        END IF;
+        EXIT WHEN coalesce(v_outcome.blocks_paid, 0) = 0;
+    END LOOP;
+    UPDATE core.call_clocks AS k
+    SET
+        fan_seen_at = CASE WHEN p_actor = p_call.fan_id THEN greatest(k.fan_seen_at, p_now) ELSE k.fan_seen_at END,
+        creator_seen_at = CASE WHEN p_actor = p_call.creator_id THEN greatest(k.creator_seen_at, p_now) ELSE k.creator_seen_at END
+    WHERE k.call_id = p_call.id AND p_actor IS NOT NULL;
+    RETURN true;
+END;
+$$;
+
+ALTER FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) IS 'Brings a locked call up to p_now, as if it stopped then; whether it still goes on. p_actor, one of its people, counts as seen.';
 
 CREATE FUNCTION core._shut_partition(p_partition text) RETURNS void
     LANGUAGE plpgsql
@@ -5520,6 +6847,69 @@ ALTER VIEW api.audit_log OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.audit_log IS 'Who did what to what, when, from where. Ids are ordered by time.';
 
+CREATE TABLE core.bans (
+    creator_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT bans_reason_check CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 255))),
+    CONSTRAINT bans_somebody_else CHECK ((creator_id <> user_id))
+);
+
+ALTER TABLE core.bans OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.bans IS 'Whom a creator has banned from the chats of their streams and from calling them. Written by api.ban_user and api.unban_user.';
+
+CREATE VIEW api.bans AS
+ SELECT creator_id,
+    user_id,
+    reason,
+    created_at
+   FROM core.bans b;
+
+ALTER VIEW api.bans OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.bans IS 'Whom creators have banned from their chats and from calling them.';
+
+CREATE TABLE core.meter_blocks (
+    call_id uuid NOT NULL,
+    block_no integer NOT NULL,
+    price bigint NOT NULL,
+    platform_fee bigint NOT NULL,
+    transfer_id uuid NOT NULL,
+    fee_transfer_id uuid,
+    paid_at timestamp with time zone NOT NULL,
+    refunded_at timestamp with time zone,
+    CONSTRAINT meter_blocks_block_no_check CHECK ((block_no >= 0)),
+    CONSTRAINT meter_blocks_check CHECK (((platform_fee >= 0) AND (platform_fee <= price))),
+    CONSTRAINT meter_blocks_price_check CHECK ((price > 0))
+);
+
+ALTER TABLE core.meter_blocks OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.meter_blocks IS 'Blocks of calls, each written in the commit of its payment: block n is n × block_us to (n + 1) × block_us of active time.';
+
+COMMENT ON COLUMN core.meter_blocks.transfer_id IS 'The payment to the creator (the fee, where the fee takes all).';
+
+COMMENT ON COLUMN core.meter_blocks.fee_transfer_id IS 'The fee beside it, if there is one.';
+
+COMMENT ON COLUMN core.meter_blocks.refunded_at IS 'Given back, because the call was not seen any more when it began.';
+
+CREATE VIEW api.call_blocks AS
+ SELECT call_id,
+    block_no,
+    price,
+    platform_fee,
+    transfer_id,
+    fee_transfer_id,
+    paid_at,
+    refunded_at
+   FROM core.meter_blocks b;
+
+ALTER VIEW api.call_blocks OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_seconds up to (n + 1) × block_seconds of active time. Amounts in tokens.';
+
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
     seq core.entry_seq NOT NULL,
@@ -5853,6 +7243,15 @@ COMMENT ON COLUMN core.brought_forward.earned IS 'Sum of all credits up to then,
 
 COMMENT ON COLUMN core.brought_forward.spent IS 'Sum of all debits up to then, minor units, as a positive number.';
 
+CREATE TABLE core.call_parties (
+    user_id uuid NOT NULL,
+    call_id uuid NOT NULL
+);
+
+ALTER TABLE core.call_parties OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.call_parties IS 'Who is in a call that is not over: nobody is in two.';
+
 CREATE TABLE core.captures (
     hold_id uuid NOT NULL,
     transfer_id uuid NOT NULL,
@@ -5871,6 +7270,7 @@ CREATE TABLE core.creator_settings (
     bio text DEFAULT ''::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    accepts_calls boolean DEFAULT true NOT NULL,
     CONSTRAINT creator_settings_bio_check CHECK ((char_length(bio) <= 1000)),
     CONSTRAINT creator_settings_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 1000000000))),
     CONSTRAINT creator_settings_ticket_price_check CHECK (((ticket_price >= 1) AND (ticket_price <= 1000000000)))
@@ -5883,6 +7283,8 @@ COMMENT ON TABLE core.creator_settings IS 'What a creator asks for. Clients neve
 COMMENT ON COLUMN core.creator_settings.rate_per_minute IS 'Price of a minute of a call, in tokens.';
 
 COMMENT ON COLUMN core.creator_settings.ticket_price IS 'Price of a ticket to a stream, in tokens, unless the stream says otherwise; NULL for none.';
+
+COMMENT ON COLUMN core.creator_settings.accepts_calls IS 'Whether fans may call now.';
 
 CREATE TABLE core.entries_default (
     wallet_id uuid CONSTRAINT entries_wallet_id_not_null NOT NULL,
@@ -6182,8 +7584,20 @@ ALTER TABLE ONLY core.audit_log_default
 ALTER TABLE ONLY core.audits
     ADD CONSTRAINT audits_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.bans
+    ADD CONSTRAINT bans_pkey PRIMARY KEY (creator_id, user_id);
+
 ALTER TABLE ONLY core.brought_forward
     ADD CONSTRAINT brought_forward_pkey PRIMARY KEY (wallet_id, detached_to);
+
+ALTER TABLE ONLY core.call_clocks
+    ADD CONSTRAINT call_clocks_pkey PRIMARY KEY (call_id);
+
+ALTER TABLE ONLY core.call_parties
+    ADD CONSTRAINT call_parties_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY core.calls
+    ADD CONSTRAINT calls_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.captures
     ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
@@ -6202,6 +7616,9 @@ ALTER TABLE ONLY core.idempotency_keys
 
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
+
+ALTER TABLE ONLY core.meter_blocks
+    ADD CONSTRAINT meter_blocks_pkey PRIMARY KEY (call_id, block_no);
 
 ALTER TABLE ONLY core.outbox_default
     ADD CONSTRAINT outbox_default_pkey PRIMARY KEY (xid, id);
@@ -6294,6 +7711,12 @@ CREATE INDEX audit_log_subject_id_idx ON ONLY core.audit_log USING btree (subjec
 
 CREATE INDEX audit_log_default_subject_id_id_idx ON core.audit_log_default USING btree (subject_id, id);
 
+CREATE INDEX call_clocks_due_at_idx ON core.call_clocks USING btree (due_at);
+
+CREATE INDEX calls_creator_id_idx ON core.calls USING btree (creator_id, id);
+
+CREATE INDEX calls_fan_id_idx ON core.calls USING btree (fan_id, id);
+
 CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
 
 CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
@@ -6384,6 +7807,10 @@ CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER meter_blocks_guard_writes BEFORE INSERT OR UPDATE ON core.meter_blocks FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
 CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
@@ -6466,6 +7893,63 @@ GRANT ALL ON FUNCTION core.uuid7() TO tessera_app;
 GRANT ALL ON FUNCTION core.uuid7() TO tessera_scheduler;
 GRANT ALL ON FUNCTION core.uuid7() TO tessera_dba;
 
+GRANT SELECT ON TABLE core.call_clocks TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(due_at) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(running_since) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(active_us) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(billed) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(platform_fees) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(fan_seen_at) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(creator_seen_at) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(fan_left_at) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(creator_left_at) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(blocks) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT UPDATE(warned) ON TABLE core.call_clocks TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.calls TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(active_us) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(billed) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(platform_fees) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(accepted_at) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(ended_at) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(ended_by) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(blocks) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.calls TO tessera_ledger;
+
+GRANT UPDATE(end_reason) ON TABLE core.calls TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.calls TO tessera_app;
+GRANT SELECT ON TABLE api.calls TO tessera_scheduler;
+GRANT SELECT ON TABLE api.calls TO tessera_dba;
+GRANT SELECT ON TABLE api.calls TO tessera_readonly;
+GRANT SELECT ON TABLE api.calls TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON TABLE core.adjustments FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.adjustments TO tessera_owner;
 GRANT SELECT ON TABLE core.adjustments TO tessera_dba;
@@ -6512,6 +7996,16 @@ GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera
 GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.balance_at_seq(p_wallet uuid, p_seq bigint) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) TO tessera_app;
+GRANT ALL ON FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.ban_user(p_creator uuid, p_user uuid, p_reason text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.beat_calls(p_beats api.call_beat[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.beat_calls(p_beats api.call_beat[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.beat_calls(p_beats api.call_beat[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.beat_calls(p_beats api.call_beat[]) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
 GRANT ALL ON FUNCTION api.buy_ticket(p_viewer uuid, p_stream uuid, p_key text, OUT ticket_id uuid, OUT price bigint, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
@@ -6521,6 +8015,11 @@ REVOKE ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) FROM PUBL
 GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_app;
 GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.streams TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
@@ -6621,8 +8120,18 @@ GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_a
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.detach_month(p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.detach_month(p_what text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON TABLE core.rates FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.rates TO tessera_owner;
@@ -6669,6 +8178,21 @@ GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.meter_call_block(p_call uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.meter_call_block(p_call uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.meter_call_block(p_call uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.meter_call_block(p_call uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.meter_due_calls(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_scheduler;
@@ -6683,6 +8207,11 @@ REVOKE ALL ON FUNCTION api.partitions() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.partitions() TO tessera_app;
 GRANT ALL ON FUNCTION api.partitions() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.partitions() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
@@ -6718,6 +8247,11 @@ REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount b
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.audits TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.audits TO tessera_ledger;
@@ -6817,6 +8351,11 @@ GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO t
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.transfer_batch(p_requests api.transfer_request[]) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.unban_user(p_creator uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unban_user(p_creator uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.unban_user(p_creator uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.unban_user(p_creator uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -6834,12 +8373,16 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
+
 GRANT SELECT ON TABLE core.partitioned TO tessera_dba;
 GRANT SELECT ON TABLE core.partitioned TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._attach_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_adjustments() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._audit_calls() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 
@@ -6853,6 +8396,10 @@ REVOKE ALL ON FUNCTION core._audit_tips() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_wallets() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone, p_closing boolean, p_most integer, p_grace interval, p_fee_bps numeric) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._call_event(p_type text, p_calls uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
@@ -6862,6 +8409,8 @@ REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._close_calls(p_endings core.call_ending[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
 
@@ -6876,6 +8425,8 @@ REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[],
 REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
 
@@ -6910,12 +8461,16 @@ REVOKE ALL ON FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) FROM PUBL
 
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._make_partitions(p_ahead interval) TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._meter_calls(p_calls uuid[], p_now timestamp with time zone, p_closing boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._microseconds(p_at timestamp with time zone) FROM PUBLIC;
 
@@ -6930,7 +8485,11 @@ REVOKE ALL ON FUNCTION core._months_moved(p_action text, p_what text, p_moved te
 REVOKE ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) TO tessera_ledger;
 
+REVOKE ALL ON FUNCTION core._must_be_accepted(p_call core.calls) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
@@ -6954,11 +8513,15 @@ REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._return_blocks(p_cases core.call_case[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
 
@@ -7028,6 +8591,26 @@ GRANT SELECT ON TABLE api.audit_log TO tessera_app;
 GRANT SELECT ON TABLE api.audit_log TO tessera_scheduler;
 GRANT SELECT ON TABLE api.audit_log TO tessera_dba;
 GRANT SELECT ON TABLE api.audit_log TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.bans TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.bans TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.bans TO tessera_app;
+GRANT SELECT ON TABLE api.bans TO tessera_scheduler;
+GRANT SELECT ON TABLE api.bans TO tessera_dba;
+GRANT SELECT ON TABLE api.bans TO tessera_readonly;
+
+REVOKE ALL ON TABLE core.meter_blocks FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.meter_blocks TO tessera_owner;
+GRANT SELECT ON TABLE core.meter_blocks TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.meter_blocks TO tessera_ledger;
+
+GRANT UPDATE(refunded_at) ON TABLE core.meter_blocks TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.call_blocks TO tessera_app;
+GRANT SELECT ON TABLE api.call_blocks TO tessera_scheduler;
+GRANT SELECT ON TABLE api.call_blocks TO tessera_dba;
+GRANT SELECT ON TABLE api.call_blocks TO tessera_readonly;
 
 REVOKE ALL ON TABLE core.entries FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.entries TO tessera_owner;
@@ -7107,6 +8690,9 @@ GRANT SELECT ON TABLE core.audit_log_default TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.brought_forward TO tessera_dba;
 GRANT SELECT ON TABLE core.brought_forward TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.call_parties TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.call_parties TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.captures FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tessera_owner;

@@ -6,7 +6,17 @@ SELECT no_plan();
 
 CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
+(
+    'core.call_clocks',
+    '{active_us, billed, blocks, creator_left_at, creator_seen_at, due_at, fan_left_at, fan_seen_at,'
+    ' platform_fees, running_since, warned}'::name []
+),
+(
+    'core.calls',
+    '{accepted_at, active_us, billed, blocks, end_reason, ended_at, ended_by, platform_fees, status}'::name []
+),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
+('core.meter_blocks', '{refunded_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
 (
     'core.streams',

@@ -5,6 +5,18 @@ SELECT no_plan();
 
 -- The contract: the services and people call them, and they run with the rights of tessera_ledger.
 CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
+('api.accept_call(uuid,uuid)'),
+('api.ban_user(uuid,uuid,text)'),
+('api.beat_calls(api.call_beat[])'),
+('api.call_stats(uuid,text,timestamp with time zone,timestamp with time zone)'),
+('api.decline_call(uuid,uuid)'),
+('api.end_call(uuid,uuid)'),
+('api.meter_call_block(uuid)'),
+('api.meter_due_calls(integer)'),
+('api.open_call(uuid,uuid,text)'),
+('api.pause_call(uuid,uuid)'),
+('api.resume_call(uuid,uuid)'),
+('api.unban_user(uuid,uuid)'),
 ('api.approve_adjustment(uuid,uuid)'),
 ('api.audit_ledger()'),
 ('api.balance_at(uuid,timestamp with time zone)'),
@@ -61,6 +73,18 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
+('core._alive_until(core.call_clocks)', false),
+('core._audit_calls()', false),
+('core._call_cases(uuid[],timestamp with time zone,boolean,integer,interval,numeric)', false),
+('core._call_event(text,uuid[])', false),
+('core._close_calls(core.call_ending[])', false),
+('core._give_back(uuid[],text,uuid)', false),
+('core._lock_call(uuid,uuid)', false),
+('core._meter_calls(uuid[],timestamp with time zone,boolean)', false),
+('core._must_be_accepted(core.calls)', false),
+('core._note_call_presence(uuid,uuid,text,timestamp with time zone)', false),
+('core._return_blocks(core.call_case[])', false),
+('core._settle_call(core.calls,timestamp with time zone,uuid)', false),
 ('core._act_rows(uuid,uuid)', false),
 ('core._audit_adjustments()', false),
 ('core._audit_entries()', false),

@@ -32,6 +32,8 @@ FROM (VALUES
     'core.idempotency_keys', 'idempotency_keys_guard_history',
     'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false
 ),
+('core.meter_blocks', 'meter_blocks_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.meter_blocks', 'meter_blocks_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
 ('core.rates', 'rates_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.rates', 'rates_guard_writes', 'BEFORE UPDATE', 'core._guard_ledger', true),
 ('core.refunds', 'refunds_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),

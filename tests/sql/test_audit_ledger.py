@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.settings import PROJECT_ROOT
+from tests.support.calls import ask_for
 from tests.support.money import Tip, Transfer, World, balance, person, set_fee, tip, transfer, unguarded
 from tests.support.postgres import Connection
 
@@ -79,6 +80,13 @@ BROKEN: dict[str, list[str]] = {
     "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
     "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
     "tip_transfer_has_tip": ["DELETE FROM core.tips"],
+    "call_total_is_sum_of_blocks": ["UPDATE core.call_clocks SET billed = billed + 1 WHERE blocks > 0"],
+    "block_has_transfer": ["UPDATE core.meter_blocks SET transfer_id = core.uuid7() WHERE block_no = 0"],
+    "call_transfer_has_block": ["DELETE FROM core.meter_blocks WHERE refunded_at IS NULL"],
+    "blocks_are_in_order_and_within_limit": ["UPDATE core.meter_blocks SET block_no = block_no + 2"],
+    "blocks_are_for_active_time": ["UPDATE core.calls SET active_us = 3600000000 WHERE end_reason = 'stopped'"],
+    "returned_block_is_refunded": ["UPDATE core.meter_blocks SET refunded_at = now() WHERE refunded_at IS NULL"],
+    "live_call_has_clock_and_people": ["DELETE FROM core.call_parties"],
     "fees_are_those_of_tips": ["UPDATE core.tips SET platform_fee = platform_fee + 1, amount = amount + 1"],
 }
 
@@ -98,6 +106,13 @@ async def _busy(world: World) -> None:
         )
         await world.db.execute("SELECT api.buy_ticket($1, $2)", world.alice.id, stream)
     await world.db.execute("SELECT api.cancel_stream($1, 'ill')", stream)
+    for reason in ("stopped", None):
+        creator = await person(world.db, f"star-{reason or 'live'}".lower(), roles=["creator"])
+        await ask_for(world.db, creator, 8)
+        call = await world.db.fetchval("SELECT call_id FROM api.open_call($1, $2)", world.alice.id, creator.id)
+        await world.db.execute("SELECT api.accept_call($1)", call)
+        if reason:
+            await world.db.execute("SELECT api.end_call($1)", call)
     for kind in ("partly", "released"):
         hold = await world.db.fetchval(
             "SELECT hold_id FROM api.place_hold($1, 10, interval '1 hour', p_kind => $2)", world.alice.wallet, kind

@@ -24,11 +24,12 @@ AS $$
     LEFT JOIN core.tips AS t ON t.id = m.id
     WHERE m.kind = 'tip' AND t.id IS NULL
     UNION ALL
-    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips_and_tickets', t.fees, 'transfers', m.fees)
+    SELECT 'fees_are_those_of_tips', 'platform_fee', jsonb_build_object('tips_tickets_and_blocks', t.fees, 'transfers', m.fees)
     FROM (
         SELECT
             (SELECT coalesce(sum(p.platform_fee), 0) FROM core.tips AS p)
-            + (SELECT coalesce(sum(k.platform_fee), 0) FROM core.tickets AS k WHERE NOT core._is_detached(k.transfer_id)) AS fees
+            + (SELECT coalesce(sum(k.platform_fee), 0) FROM core.tickets AS k WHERE NOT core._is_detached(k.transfer_id))
+            + (SELECT coalesce(sum(b.platform_fee), 0) FROM core.meter_blocks AS b WHERE NOT core._is_detached(b.transfer_id)) AS fees
     ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees

@@ -63,6 +63,11 @@ FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTIO
 CREATE OR REPLACE TRIGGER tickets_guard_history BEFORE DELETE OR TRUNCATE ON core.tickets
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
+CREATE OR REPLACE TRIGGER meter_blocks_guard_writes BEFORE INSERT OR UPDATE ON core.meter_blocks
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
 CREATE OR REPLACE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates
 FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger(
     'Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.'

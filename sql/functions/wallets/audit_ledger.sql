@@ -20,6 +20,8 @@ AS $$
     SELECT t.rule, t.subject, t.detail FROM core._audit_tips() AS t
     UNION ALL
     SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
+    UNION ALL
+    SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
 $$;
 
 COMMENT ON FUNCTION api.audit_ledger() IS

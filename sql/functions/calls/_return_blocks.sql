@@ -1,0 +1,62 @@
+-- _return_blocks: give back the blocks that began when a call was not seen any more.
+-- Locks    the wallets of the calls' people, and the revenue shards, in id order
+-- Decides  which blocks; then as core._give_back
+-- Writes   wallets, transfers (refund), entries, refunds, meter_blocks (refunded_at), outbox 'transfer.posted', audit_log
+--          'call.refund_refused'
+-- Errors   none: what cannot be given back (a wallet is frozen) is left to a person, who finds it in the audit log
+CREATE OR REPLACE FUNCTION core._return_blocks(p_cases core.call_case []) RETURNS integer []
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_refused jsonb;
+    v_returned integer[];
+BEGIN
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT DISTINCT x.id
+        FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (
+            VALUES (c.fan_wallet_id), (c.creator_wallet_id), (core._system_wallet('revenue', 'TOKEN', c.fan_id))
+        ) AS x (id)
+    ));
+    SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_refused
+    FROM core._give_back(ARRAY(
+        SELECT x.id
+        FROM unnest(p_cases) AS c
+        INNER JOIN core.meter_blocks AS b ON b.call_id = c.call_id AND b.block_no >= c.begun
+        CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
+        WHERE c.reason = 'not_seen' AND b.block_no < c.blocks AND x.id IS NOT NULL
+    ), 'call not seen', NULL) AS g;
+    WITH returned AS (
+        UPDATE core.meter_blocks AS b
+        SET refunded_at = clock_timestamp()
+        FROM unnest(p_cases) AS c
+        WHERE
+            b.call_id = c.call_id AND b.block_no >= c.begun AND c.reason = 'not_seen' AND b.refunded_at IS NULL
+            AND b.price = (
+                SELECT coalesce(sum(r.amount), 0) FROM core.refunds AS r WHERE r.original_id IN (b.transfer_id, b.fee_transfer_id)
+            )
+        RETURNING b.call_id
+    )
+    SELECT array_agg(n.blocks ORDER BY n.ord) INTO v_returned
+    FROM (
+        SELECT c.ord, (SELECT count(*) FROM returned AS r WHERE r.call_id = c.call_id)::integer AS blocks
+        FROM ROWS FROM (unnest(p_cases)) WITH ORDINALITY AS c (
+            call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
+            due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
+            due, reason, ord
+        )
+    ) AS n;
+    IF v_refused IS NOT NULL THEN
+        INSERT INTO core.audit_log (action, details) VALUES (
+            'call.refund_refused',
+            jsonb_build_object('refused', v_refused, 'calls', (
+                SELECT jsonb_agg(c.call_id) FROM unnest(p_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun
+            ))
+        );
+    END IF;
+    RETURN v_returned;
+END;
+$$;
+
+COMMENT ON FUNCTION core._return_blocks(core.call_case []) IS
+'Gives back the paid blocks from number begun on of each of the cases that ends because it was not seen; how many of each.';
