@@ -8,6 +8,7 @@ from app.accounts.routes import accounts_router
 from app.admin.routes import admin_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
+from app.live.routes import live_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
@@ -20,5 +21,6 @@ ROUTERS: list[Router] = [
     wallets_router,
     tips_router,
     streams_router,
+    live_router,
     admin_router,
 ]

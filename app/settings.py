@@ -108,6 +108,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: Positive = 6_000
     rate_limit_auth_per_minute: Positive = 30
 
+    # LiveKit
+    livekit_url: str | None = None
+    livekit_api_key: str | None = None
+    livekit_api_secret: str | None = None
+    livekit_token_ttl_seconds: Annotated[int, Meta(ge=30, le=21_600)] = 600
+
     # money
     batch_enabled: bool = True
     batch_max: Annotated[int, Meta(ge=1, le=1000)] = 500
@@ -243,6 +249,20 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
         problems.append(
             SettingProblem("TESSERA_MIGRATE_URL", "needs DATABASE_URL too: without it the service runs its own server")
         )
+    problems += _livekit_contradictions(settings)
+    return problems
+
+
+def _livekit_contradictions(settings: Settings) -> list[SettingProblem]:
+    """LiveKit's three settings are of use together only."""
+    fields = ("livekit_url", "livekit_api_key", "livekit_api_secret")
+    missing = [field for field in fields if getattr(settings, field) is None]
+    problems = [
+        SettingProblem(env_name(field), "is required where another setting of LiveKit is there")
+        for field in (missing if len(missing) < len(fields) else ())
+    ]
+    if settings.livekit_url and not settings.livekit_url.startswith(("ws://", "wss://", "http://", "https://")):
+        problems.append(SettingProblem("TESSERA_LIVEKIT_URL", "must start with wss://, https://, ws:// or http://"))
     return problems
 
 
@@ -253,6 +273,7 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
     if settings.token_secret is None:
         problems.append(SettingProblem("TESSERA_TOKEN_SECRET", f"is required in production; {remedy}"))
     secrets = [("TESSERA_TOKEN_SECRET", settings.token_secret), ("TESSERA_METRICS_TOKEN", settings.metrics_token)]
+    secrets.append(("TESSERA_LIVEKIT_API_SECRET", settings.livekit_api_secret))
     # An item without "=" is reported as a contradiction already.
     secrets += [("TESSERA_TOKEN_OLD_SECRETS", item.partition("=")[2]) for item in settings.token_old_secrets]
     for name, secret in secrets:

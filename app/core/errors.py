@@ -209,6 +209,7 @@ _SPECS = (
     ErrorSpec("SAME_PERSON", 403, "Somebody else has to approve it", "TS503"),
     ErrorSpec("FORBIDDEN", 403, "Your role does not allow this", "TS504"),
     ErrorSpec("NOT_STREAM_OWNER", 403, "The stream is somebody else's", "TS505"),
+    ErrorSpec("NO_ACCESS_TO_STREAM", 403, "You have no ticket for this stream", "TS506"),
     ErrorSpec("BANNED", 403, "The creator has banned you", "TS507"),
     ErrorSpec("NOT_CALL_PARTICIPANT", 403, "The call is other people's", "TS508"),
     ErrorSpec("NOT_THE_CALLED", 403, "Only the creator who is called may answer", "TS509"),
@@ -226,6 +227,7 @@ _SPECS = (
     ErrorSpec("INVALID_TOKEN", 401, "The token or key is not valid"),
     ErrorSpec("TOKEN_EXPIRED", 401, "The token or key has expired"),
     ErrorSpec("INVALID_CREDENTIALS", 401, "Email address or password is wrong"),
+    ErrorSpec("LIVEKIT_SIGNATURE_INVALID", 401, "LiveKit's signature is not valid"),
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
     ErrorSpec("NOT_FOUND", 404, "There is nothing here"),
@@ -245,6 +247,7 @@ _SPECS = (
     ErrorSpec("RATE_LIMITED", 429, "Too many requests", retry_after=1),
     ErrorSpec("INTERNAL_ERROR", 500, "Something went wrong on our side"),
     ErrorSpec("SERVER_BUSY", 503, "Too much is waiting already", retry_after=2),
+    ErrorSpec("LIVEKIT_NOT_CONFIGURED", 503, "LiveKit is not configured"),
     ErrorSpec("DATABASE_BUSY", 503, "The database is busy", retry_after=1),
     ErrorSpec("DATABASE_UNAVAILABLE", 503, "The database is not reachable", retry_after=2),
 )
