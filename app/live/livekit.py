@@ -70,10 +70,8 @@ class LiveKit:
     async def close_room(self, room: str) -> None:
         """Close a room and put everybody out; one that is not there is closed. Raises RoomNotClosed."""
         try:
-            async with (
-                asyncio.timeout(CLOSE_SECONDS),
-                self._api.LiveKitAPI(self._url, self._key, self._secret) as server,
-            ):
+            server = self._api.LiveKitAPI(self._url, self._key, self._secret)
+            async with asyncio.timeout(CLOSE_SECONDS), server:
                 await server.room.delete_room(self._api.DeleteRoomRequest(room=room))
         except self._api.ServerError as exc:
             if exc.code != self._api.ServerErrorCode.NOT_FOUND:

@@ -44,7 +44,7 @@ Rooms = NamedDependency[Live]
     ),
 )
 async def create_token(data: JSONBody[TokenRequest], actor: CurrentActor, live: Rooms) -> LiveToken:
-    """A token for LiveKit, in the caller's name. Viewers of a stream can only watch; both people of a call can speak."""
+    """A token for LiveKit in the caller's name. Viewers of a stream only watch; the people of a call speak."""
     return await live.token(data, actor.user_id)
 
 

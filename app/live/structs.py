@@ -54,7 +54,7 @@ class Started(msgspec.Struct, kw_only=True):
 
 
 class Ended(msgspec.Struct, kw_only=True):
-    """A stream that has ended. ``room_closed`` is false where LiveKit could not be told; the scheduler tells it then."""
+    """A stream that has ended. ``room_closed`` is false where LiveKit could not be told: the scheduler goes on."""
 
     stream: Stream
     room_closed: bool

@@ -290,9 +290,7 @@ async def test_events_out_of_order_and_of_the_future(online: httpx.AsyncClient, 
     assert await db.fetchval("SELECT creator_seen_at <= clock_timestamp() FROM core.call_clocks")
     done = await tell(online, event("room_finished", room))
     assert (done.status_code, done.json()["outcome"]) == (200, "applied")
-    assert await db.fetchval("SELECT billed FROM api.calls WHERE call_id = $1", call) == paid, (
-        "nobody pays for an event"
-    )
+    assert await db.fetchval("SELECT billed FROM api.calls WHERE call_id = $1", call) == paid
 
 
 async def test_a_second_connection_takes_the_place_of_the_first(
@@ -320,7 +318,6 @@ async def test_what_is_not_ours_is_ignored(online: httpx.AsyncClient, cast: Cast
         event("room_started", f"call-{call}"),
         event("something_new", f"call-{call}", cast.fan.id, newField={"a": [1]}),
         event("egress_started", "", None, egressInfo={"egressId": "EG_1"}),
-        event("participant_left", f"call-{call}", cast.fan.id, createdAt="1"),
     ]
     for told in strangers:
         answer = await tell(online, told)
@@ -355,7 +352,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
     "a hash that is none": {"sha256": "!"},
     "a hash that is no text": {"sha256": 5},
     "no algorithm": {"algorithm": "none"},
-    "another algorithm": {"algorithm": "HS512"},
+    "another algorithm": {"algorithm": "HS384"},
 }
 
 
@@ -372,8 +369,7 @@ async def test_forgeries(online: httpx.AsyncClient, cast: Cast, db: Connection, 
 async def test_more_forgeries(online: httpx.AsyncClient, cast: Cast, db: Connection) -> None:
     call = await a_call(db, cast)
     body = msgspec.json.encode(event("participant_left", f"call-{call}", cast.fan.id))
-    token = claims_of_viewer = (await enter(online, cast.fan, call_id=call)).json()["token"]
-    assert claims_of_viewer
+    token = (await enter(online, cast.fan, call_id=call)).json()["token"]
     headers: list[dict[str, str]] = [
         {},
         {"Authorization": ""},
@@ -397,14 +393,14 @@ async def test_more_forgeries(online: httpx.AsyncClient, cast: Cast, db: Connect
 BROKEN: list[tuple[bytes, int, str]] = [
     (b"", 400, "MALFORMED_JSON"),
     (b"\xff\xfe", 400, "MALFORMED_JSON"),
-    (b"[]", 400, "MALFORMED_JSON"),
-    (b'"x"', 400, "MALFORMED_JSON"),
+    (b"[]", 422, "INVALID_REQUEST"),
+    (b'"x"', 422, "INVALID_REQUEST"),
     (b'{"event": 1}', 400, "MALFORMED_JSON"),
     (b'{"createdAt": "soon"}', 400, "MALFORMED_JSON"),
     (b'{"createdAt": "9223372036854775808"}', 400, "MALFORMED_JSON"),
     (b'{"createdAt": "-9223372036854775808", "id": "EV_1"}', 200, "ignored"),
     (b"[" * 5000, 400, "MALFORMED_JSON"),
-    (b'{"room": ' * 200 + b"1" + b"}" * 200, 400, "MALFORMED_JSON"),
+    (b'{"room": ' * 200 + b"1" + b"}" * 200, 422, "INVALID_REQUEST"),
     (b"{}", 422, "INVALID_REQUEST"),
     (b'{"id": "' + b"x" * 256 + b'"}', 422, "INVALID_REQUEST"),
     (b'{"id": "EV\\u0000"}', 422, "VALIDATION_ERROR"),

@@ -17,6 +17,7 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
 ('core.meter_blocks', '{refunded_at}'::name []),
+('core.live_rooms', '{closed_at, reopened_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
 (
     'core.streams',

@@ -38,8 +38,10 @@ def _items(name: str) -> float:
 async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
     assert sorted(JOBS) == [
         "audit-ledger",
+        "close-rooms",
         "expire-holds",
         "make-partitions",
+        "prune-live-events",
         "prune-sessions",
         "seal-entries",
         "verify-seals",

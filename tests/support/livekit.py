@@ -1,7 +1,7 @@
-"""A LiveKit of our own: it speaks the part of LiveKit's HTTP interface that we use, over a real socket, and signs webhooks.
+"""A LiveKit of our own: it speaks the part of its HTTP interface that we use, over a real socket, and signs webhooks.
 
-Facts from LiveKit's documentation: Twirp is a POST of protobuf to /twirp/livekit.RoomService/DeleteRoom with a bearer JWT
-that grants `roomCreate`; errors are JSON `{"code", "msg"}`. A webhook's Authorization is a JWT, without "Bearer", signed
+From its documentation: Twirp is a POST of protobuf to /twirp/livekit.RoomService/DeleteRoom with a bearer JWT that
+grants `roomCreate`; errors are JSON `{"code", "msg"}`. A webhook's Authorization is a JWT, without "Bearer", signed
 with the API secret, whose claim `sha256` is the base64 of the SHA-256 of the raw body.
 """
 
@@ -23,7 +23,7 @@ import msgspec
 from app.settings import Settings
 
 KEY = "APItests"
-SECRET = "s8Kx2mQ9vR4tY7wZ1aB3cD5eF6gH0jL-test"
+SECRET = "s8Kx2mQ9vR4tY7wZ1aB3cD5eF6gH0jLnPqUxEiO-of-the-tests-only"
 
 
 class FakeLiveKit:
