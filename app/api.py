@@ -6,6 +6,7 @@ from litestar import Router
 
 from app.accounts.routes import accounts_router
 from app.admin.routes import admin_router
+from app.calls.routes import calls_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
@@ -21,6 +22,7 @@ ROUTERS: list[Router] = [
     wallets_router,
     tips_router,
     streams_router,
+    calls_router,
     live_router,
     admin_router,
 ]

@@ -108,6 +108,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: Positive = 6_000
     rate_limit_auth_per_minute: Positive = 30
 
+    # what calls us
+    billing_webhook_secret: str | None = None
+
     # LiveKit
     livekit_url: str | None = None
     livekit_api_key: str | None = None
@@ -272,8 +275,12 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
     remedy = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
     if settings.token_secret is None:
         problems.append(SettingProblem("TESSERA_TOKEN_SECRET", f"is required in production; {remedy}"))
-    secrets = [("TESSERA_TOKEN_SECRET", settings.token_secret), ("TESSERA_METRICS_TOKEN", settings.metrics_token)]
-    secrets.append(("TESSERA_LIVEKIT_API_SECRET", settings.livekit_api_secret))
+    secrets = [
+        ("TESSERA_TOKEN_SECRET", settings.token_secret),
+        ("TESSERA_METRICS_TOKEN", settings.metrics_token),
+        ("TESSERA_BILLING_WEBHOOK_SECRET", settings.billing_webhook_secret),
+        ("TESSERA_LIVEKIT_API_SECRET", settings.livekit_api_secret),
+    ]
     # An item without "=" is reported as a contradiction already.
     secrets += [("TESSERA_TOKEN_OLD_SECRETS", item.partition("=")[2]) for item in settings.token_old_secrets]
     for name, secret in secrets:

@@ -44,7 +44,7 @@ CREATE TYPE api.call_offer AS (
 	creator_id uuid,
 	status text,
 	rate_per_minute bigint,
-	block_seconds numeric,
+	block_ms bigint,
 	block_price bigint,
 	opened_at timestamp with time zone,
 	rings_until timestamp with time zone,
@@ -53,7 +53,7 @@ CREATE TYPE api.call_offer AS (
 
 ALTER TYPE api.call_offer OWNER TO tessera_owner;
 
-COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_seconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
+COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_ms milliseconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
 
 CREATE TYPE api.call_pulse AS (
 	ord integer,
@@ -120,6 +120,16 @@ ALTER TYPE api.journal_leg OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
 
+CREATE TYPE api.live_seat AS (
+	room text,
+	name text,
+	publishes boolean
+);
+
+ALTER TYPE api.live_seat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.live_seat IS 'A place in a room of the media server: the room, the name shown there, and whether its holder may send sound, pictures and data.';
+
 CREATE TYPE api.meter_outcome AS (
 	call_id uuid,
 	status text,
@@ -134,6 +144,19 @@ CREATE TYPE api.meter_outcome AS (
 ALTER TYPE api.meter_outcome OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.meter_outcome IS 'What metering did with a call: blocks paid and tokens charged now, blocks given back, and whether it ended. due_at: since when it had been due; next_due_at: when it will be again (NULL: it is over).';
+
+CREATE TYPE api.no_show AS (
+	stream_id uuid,
+	creator_id uuid,
+	tickets bigint,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.no_show OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.no_show IS 'A stream that never began: how many tickets were given back; or error_code (TSnnn), its slug in error, and facts in detail, and nothing changed.';
 
 CREATE TYPE api.referral_receipt AS (
 	transfer_id uuid,
@@ -316,7 +339,7 @@ CREATE TYPE core.call_ending AS (
 
 ALTER TYPE core.call_ending OWNER TO tessera_owner;
 
-COMMENT ON TYPE core.call_ending IS 'How a call ends.';
+COMMENT ON TYPE core.call_ending IS 'How a call ends, and how long it was active.';
 
 CREATE DOMAIN core.entry_amount AS bigint
 	CONSTRAINT entry_amount_check CHECK ((VALUE <> 0));
@@ -562,7 +585,7 @@ CREATE VIEW api.calls AS
     c.creator_id,
     c.status,
     c.rate_per_minute,
-    round(((c.block_us)::numeric / 1000000.0), 6) AS block_seconds,
+    (c.block_us / 1000) AS block_ms,
     c.block_price,
     c.block_limit,
     COALESCE(k.blocks, c.blocks) AS blocks,
@@ -1094,6 +1117,70 @@ ALTER FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with ti
 
 COMMENT ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Calls of user p_user that are over, opened from p_from up to p_to (NULL: no bound), as p_role fan, creator or both (NULL).';
 
+CREATE FUNCTION api.cancel_no_shows(p_limit integer DEFAULT 1) RETURNS SETOF api.no_show
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_reason CONSTANT text := 'no show';
+    -- one that was refused makes room for the others before its next turn
+    c_again CONSTANT interval := '10 minutes';
+    c_maximum CONSTANT integer := 100;
+    v_starts timestamptz;
+    v_refused timestamptz := clock_timestamp() - c_again;
+    v_streams uuid[];
+    v_row api.no_show;
+    v_detail text;
+BEGIN
+    IF (p_limit BETWEEN 1 AND c_maximum) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_limit', 'minimum', 1, 'maximum', c_maximum),
+            'A limit of 1 to 100 streams.'
+        );
+    END IF;
+    v_starts := clock_timestamp() - least(core._rate('stream_no_show'), 3153600000) * interval '1 second';
+    v_streams := ARRAY(
+        SELECT s.id
+        FROM core.streams AS s
+        WHERE
+            s.status = 'scheduled' AND s.starts_at IS NOT NULL
+            AND coalesce(s.cancel_refused_at, s.starts_at) <= greatest(v_starts, v_refused)
+            AND s.starts_at <= v_starts AND (s.cancel_refused_at IS NULL OR s.cancel_refused_at <= v_refused)
+        ORDER BY coalesce(s.cancel_refused_at, s.starts_at), s.id
+        LIMIT p_limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    PERFORM core._lock_ticket_wallets(v_streams);
+    FOR v_row IN
+        SELECT s.id, s.creator_id, 0::bigint, NULL::text, NULL::text, NULL::jsonb
+        FROM core.streams AS s
+        WHERE s.id = ANY (v_streams)
+        ORDER BY s.starts_at, s.id
+    LOOP
+        BEGIN
+            PERFORM core._cancel_stream(v_row.stream_id, c_reason, NULL);
+            v_row.tickets := (SELECT count(*) FROM core.tickets AS t WHERE t.stream_id = v_row.stream_id);
+        EXCEPTION WHEN OTHERS THEN
+            IF SQLSTATE NOT LIKE 'TS%' THEN
+                RAISE;
+            END IF;
+            GET STACKED DIAGNOSTICS v_row.error_code = RETURNED_SQLSTATE, v_row.error = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL;
+            v_row.detail := nullif(v_detail, '')::jsonb;
+            UPDATE core.streams AS s SET cancel_refused_at = clock_timestamp() WHERE s.id = v_row.stream_id;
+        END;
+        RETURN NEXT v_row;
+    END LOOP;
+END;
+$$;
+
+ALTER FUNCTION api.cancel_no_shows(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.cancel_no_shows(p_limit integer) IS 'Cancels scheduled streams whose starts_at passed longer ago than the rate stream_no_show (seconds) and that never went live, and gives their tickets back, up to p_limit streams (100) in this transaction; a row for each. One whose tickets cannot be given back is left as it is, says why, and has its next turn ten minutes later. Streams without starts_at stay. Call it until it returns nothing; the scheduler does so every minute.';
+
 CREATE TABLE core.streams (
     id uuid DEFAULT core.uuid7() NOT NULL,
     creator_id uuid NOT NULL,
@@ -1112,6 +1199,7 @@ CREATE TABLE core.streams (
     cancelled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancel_refused_at timestamp with time zone,
     CONSTRAINT streams_cancelled CHECK (((cancelled_at IS NULL) OR (status = 'ended'::text))),
     CONSTRAINT streams_channel_check CHECK ((channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$'::text)),
     CONSTRAINT streams_ended CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
@@ -1140,6 +1228,8 @@ COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where s
 COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
 
 COMMENT ON COLUMN core.streams.cancelled_at IS 'Ended by cancelling: every ticket was given back.';
+
+COMMENT ON COLUMN core.streams.cancel_refused_at IS 'When api.cancel_no_shows last could not give its tickets back.';
 
 CREATE VIEW api.streams AS
  SELECT id AS stream_id,
@@ -1172,89 +1262,10 @@ CREATE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEF
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
     AS $$
-DECLARE
-    c_batch CONSTANT integer := 2000;
-    v_ids uuid[];
-    v_originals uuid[];
-    v_requests core.transfer_request[];
-    v_results core.transfer_result[];
-    v_refused core.transfer_result;
 BEGIN
     PERFORM core._open_stream(p_stream, p_actor);
     PERFORM core._check_reason(p_reason);
-    UPDATE core.streams AS s
-    SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
-    WHERE s.id = p_stream;
-    -- all at once: what was given back already is summed up under their locks
-    PERFORM core._lock_wallets(ARRAY(
-        SELECT DISTINCT x.id
-        FROM core.tickets AS t
-        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
-        CROSS JOIN LATERAL (
-            VALUES (p.from_wallet_id), (p.to_wallet_id), (CASE WHEN t.platform_fee > 0 THEN core._system_wallet('revenue', p.asset, t.viewer_id) END)
-        ) AS x (id)
-        WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
-    ));
-    LOOP
-        v_ids := ARRAY(
-            SELECT t.id FROM core.tickets AS t
-            WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
-            ORDER BY t.id
-            LIMIT c_batch
-        );
-        EXIT WHEN cardinality(v_ids) = 0;
-        -- the payment, and the fee beside it: its next entry in the viewer's wallet
-        SELECT
-            array_agg(m.id ORDER BY m.id),
-            array_agg(ROW(
-                m.to_wallet_id, m.from_wallet_id, b.rest, m.asset, 'refund', p_reason, p_actor, NULL, NULL, NULL,
-                jsonb_build_object('refund_of', m.id), NULL
-            )::core.transfer_request ORDER BY m.id)
-        INTO v_originals, v_requests
-        FROM core.tickets AS t
-        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
-        CROSS JOIN LATERAL (
-            SELECT p.id
-            UNION ALL
-            SELECT e.transfer_id FROM core.entries AS e
-            WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
-        ) AS x
-        INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
-        CROSS JOIN LATERAL (
-            SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
-        ) AS b
-        WHERE t.id = ANY (v_ids) AND b.rest > 0;
-        v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, true);
-        SELECT r.* INTO v_refused FROM unnest(v_results) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
-        IF v_refused.error_code IS NOT NULL THEN
-            PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
-        END IF;
-        INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
-        SELECT
-            o.original_id, o.transfer_id, o.amount,
-            least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), 'create_debt', p_reason, o.created_at
-        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
-            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
-            error_code, error, detail
-        )
-        INNER JOIN core.wallets AS w ON w.id = o.from_wallet_id;
-        INSERT INTO core.outbox (type, channels, payload)
-        SELECT
-            'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
-            core._transfer_payload(
-                o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
-            ) || jsonb_build_object('refund_of', o.original_id)
-        FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
-            original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
-            link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
-            error_code, error, detail
-        );
-        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
-    END LOOP;
-    PERFORM core._stream_event('stream.cancelled', p_stream);
-    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
-    VALUES (p_actor, 'stream.cancelled', p_stream, jsonb_build_object('reason', p_reason));
+    PERFORM core._cancel_stream(p_stream, p_reason, p_actor);
     RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
 END;
 $$;
@@ -1815,6 +1826,34 @@ ALTER FUNCTION api.end_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledg
 
 COMMENT ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream, which is live, ends. p_actor must be its creator where named.';
 
+CREATE FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) RETURNS api.live_seat
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_name text;
+    v_publishes boolean := true;
+BEGIN
+    PERFORM core._check_actor(p_user);
+    SELECT u.display_name INTO v_name FROM core.users AS u WHERE u.id = p_user;
+    IF v_name IS NULL THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user), 'Somebody has to enter.');
+    ELSIF p_kind = 'stream' THEN
+        v_publishes := core._seat_in_stream(p_id, p_user);
+    ELSIF p_kind = 'call' THEN
+        PERFORM core._check_seat_in_call(p_id, p_user);
+    ELSE
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'kind'), 'A stream or a call.');
+    END IF;
+    INSERT INTO core.live_rooms (id, kind) VALUES (p_id, p_kind) ON CONFLICT ON CONSTRAINT live_rooms_pkey DO NOTHING;
+    RETURN ROW(p_kind || '-' || p_id::text, v_name, v_publishes)::api.live_seat;
+END;
+$$;
+
+ALTER FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) IS 'The place of user p_user in the media server''s room of a stream or call (p_kind: stream, call). Whoever may watch a stream may enter until it has ended, and only its creator sends; a call is for its two people, from its acceptance to its end. Makes no room: the media server does when somebody comes.';
+
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1921,6 +1960,22 @@ ALTER FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_k
 
 COMMENT ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Mints p_amount (minor units of p_asset) into the wallet of user p_user, from the system wallet issuance, which goes below zero by as much. An operator''s act: p_reason is required and it is written to the audit log. Repeating p_key grants once.';
 
+CREATE FUNCTION api.hold_lag() RETURNS interval
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT clock_timestamp() - h.expires_at
+    FROM core.holds AS h
+    WHERE h.status = 'open' AND h.expires_at <= clock_timestamp()
+    ORDER BY h.expires_at
+    LIMIT 1
+$$;
+
+ALTER FUNCTION api.hold_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.hold_lag() IS 'For how long the oldest open hold has been past its expires_at; NULL where none is. More than a minute or two: the scheduler does not run. Nobody waits for it.';
+
 CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1983,6 +2038,72 @@ $$;
 ALTER FUNCTION api.meter_due_calls(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.meter_due_calls(p_limit integer) IS 'Meters the calls that are due, up to p_limit of them (at most 2000), the longest due first: pays the block that starts, or those that have started meanwhile (up to 100 a call; the rest is due at once again), and ends calls that nobody answered, that the fan cannot pay for, that were not seen for the rate call_grace (billed up to their last sign of life) or that have reached their limit. One outcome a call; none: nothing is due. Any number may run at once.';
+
+CREATE FUNCTION api.meter_lag() RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT greatest(coalesce(clock_timestamp() - (SELECT min(k.due_at) FROM core.call_clocks AS k), '0'), '0')
+$$;
+
+ALTER FUNCTION api.meter_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; zero where none is.';
+
+CREATE FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_uuid CONSTANT text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+    v_at CONSTANT timestamptz := least(p_at, clock_timestamp());
+    v_came CONSTANT boolean := coalesce(p_event = 'participant_joined', false);
+    v_subject uuid;
+    v_user uuid;
+    v_over boolean;
+    v_applied boolean;
+BEGIN
+    IF (octet_length(p_id) BETWEEN 1 AND 255) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'id'), 'An event has an id of 1 to 255 bytes.');
+    ELSIF (p_room ~ ('^(stream|call)-' || c_uuid || '$')) IS NOT TRUE THEN
+        RETURN 'ignored';
+    ELSIF p_event IN ('participant_joined', 'participant_left', 'participant_connection_aborted') THEN
+        v_user := substring(p_identity FROM '^' || c_uuid || '$')::uuid;
+    END IF;
+    IF v_user IS NULL AND p_event IS DISTINCT FROM 'room_finished' THEN
+        RETURN 'ignored';
+    END IF;
+    v_subject := substring(p_room FROM '-(.*)$')::uuid;
+    IF p_room LIKE 'call-%' THEN
+        SELECT c.status IN ('ended', 'declined', 'missed') INTO v_over FROM core.calls AS c WHERE c.id = v_subject;
+    ELSE
+        SELECT s.status = 'ended' INTO v_over FROM core.streams AS s WHERE s.id = v_subject;
+    END IF;
+    IF v_over AND v_came THEN
+        INSERT INTO core.live_rooms AS r (id, kind, reopened_at)
+        VALUES (v_subject, split_part(p_room, '-', 1), clock_timestamp())
+        ON CONFLICT ON CONSTRAINT live_rooms_pkey DO UPDATE SET reopened_at = excluded.reopened_at, closed_at = NULL;
+        RETURN 'over';
+    ELSIF v_over IS NOT FALSE THEN
+        RETURN 'ignored';
+    END IF;
+
+    INSERT INTO core.live_events (id, event, room, identity, created_at)
+    VALUES (p_id, p_event, p_room, v_user::text, v_at)
+    ON CONFLICT ON CONSTRAINT live_events_pkey DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'repeated';
+    END IF;
+    IF p_room LIKE 'call-%' THEN
+        v_applied := core._note_call_presence(v_subject, v_user, CASE WHEN v_came THEN 'joined' ELSE 'left' END, v_at);
+    END IF;
+    RETURN CASE WHEN v_applied THEN 'applied' ELSE 'ignored' END;
+END;
+$_$;
+
+ALTER FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events may shorten a call, and never pay for anything.';
 
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2083,7 +2204,7 @@ BEGIN
     END IF;
 
     v_offer := ROW(
-        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, round(v_block_us / 1000000.0, 6), v_price,
+        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, v_block_us / 1000, v_price,
         v_now, v_now + v_ringing, false
     );
     INSERT INTO core.calls (
@@ -4322,6 +4443,58 @@ ALTER FUNCTION core._call_event(p_type text, p_calls uuid[]) OWNER TO tessera_le
 
 COMMENT ON FUNCTION core._call_event(p_type text, p_calls uuid[]) IS 'Writes the event p_type for each of the calls, with the call as it is now.';
 
+CREATE FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2000;
+    v_ids uuid[];
+    v_transfers uuid[];
+    v_refused core.transfer_result;
+BEGIN
+    UPDATE core.streams AS s
+    SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE s.id = p_stream;
+    PERFORM core._lock_ticket_wallets(ARRAY[p_stream]);
+    LOOP
+        v_ids := ARRAY(
+            SELECT t.id FROM core.tickets AS t
+            WHERE t.stream_id = p_stream AND t.refunded_at IS NULL
+            ORDER BY t.id
+            LIMIT c_batch
+        );
+        EXIT WHEN cardinality(v_ids) = 0;
+        -- the payment, and the fee beside it: its next entry in the viewer's wallet
+        v_transfers := ARRAY(
+            SELECT m.id
+            FROM core.tickets AS t
+            INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+            CROSS JOIN LATERAL (
+                SELECT p.id
+                UNION ALL
+                SELECT e.transfer_id FROM core.entries AS e
+                WHERE e.wallet_id = p.from_wallet_id AND e.seq = p.from_seq + 1 AND t.platform_fee > 0 AND t.platform_fee < t.price
+            ) AS x
+            INNER JOIN core.transfers AS m ON m.id = x.id AND m.kind IN ('stream_ticket', 'fee')
+            WHERE t.id = ANY (v_ids)
+            ORDER BY m.id
+        );
+        SELECT r.* INTO v_refused FROM core._give_back(v_transfers, p_reason, p_actor) AS r WHERE r.error_code IS NOT NULL LIMIT 1;
+        IF v_refused.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
+        END IF;
+        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+    END LOOP;
+    PERFORM core._stream_event('stream.cancelled', p_stream);
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'stream.cancelled', p_stream, jsonb_build_object('reason', p_reason));
+END;
+$$;
+
+ALTER FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) IS 'Ends the locked stream p_stream, which has not ended, as cancelled, and gives every ticket''s price back, fees included; raises where one is refused.';
+
 CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     AS $$
@@ -4374,6 +4547,26 @@ $$;
 ALTER FUNCTION core._check_reason(p_reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_reason(p_reason text) IS 'Raises when the reason is missing, blank or longer than 255 bytes.';
+
+CREATE FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        PERFORM core._raise('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call), 'api.calls lists them.');
+    ELSIF p_user NOT IN (v_call.fan_id, v_call.creator_id) THEN
+        PERFORM core._raise('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call), 'Only its two people may.');
+    END IF;
+    PERFORM core._must_be_accepted(v_call);
+END;
+$$;
+
+ALTER FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) IS 'Raises where user p_user may not into the room of call p_call: nobody may while it rings, for nothing is paid yet.';
 
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -5109,6 +5302,27 @@ $$;
 ALTER FUNCTION core._lock_streams(p_ids uuid[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_streams(p_ids uuid[]) IS 'Locks streams in id order; wallets are locked after them.';
+
+CREATE FUNCTION core._lock_ticket_wallets(p_streams uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- all at once: what was given back already is summed up under their locks
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT DISTINCT x.id
+        FROM core.tickets AS t
+        INNER JOIN core.transfers AS p ON p.id = t.transfer_id
+        CROSS JOIN LATERAL (
+            VALUES (p.from_wallet_id), (p.to_wallet_id), (CASE WHEN t.platform_fee > 0 THEN core._system_wallet('revenue', p.asset, t.viewer_id) END)
+        ) AS x (id)
+        WHERE t.stream_id = ANY (p_streams) AND t.refunded_at IS NULL
+    ));
+END;
+$$;
+
+ALTER FUNCTION core._lock_ticket_wallets(p_streams uuid[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) IS 'Locks, in id order, every wallet that takes part when the tickets of these locked streams are given back.';
 
 CREATE FUNCTION core._lock_wallets(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -6317,6 +6531,32 @@ ALTER FUNCTION core._seal_digest(p_seal core.seals) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._seal_digest(p_seal core.seals) IS 'SHA-256 over all columns of a seal but the digest, as record_send writes them.';
 
+CREATE FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_reason text := (api.stream_access(p_stream, p_user)).reason;
+    v_ended_at timestamptz;
+BEGIN
+    IF v_reason = 'no_ticket' THEN
+        PERFORM core._raise(
+            'TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', p_stream, 'reason', v_reason), 'Buy a ticket first.'
+        );
+    END IF;
+    SELECT s.ended_at INTO v_ended_at FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_ended_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_ended_at), 'There is nothing to see.'
+        );
+    END IF;
+    RETURN v_reason = 'owner';
+END;
+$$;
+
+ALTER FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) IS 'Whether user p_user sends in the room of stream p_stream; raises where they may not even enter.';
+
 CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -6908,7 +7148,7 @@ CREATE VIEW api.call_blocks AS
 
 ALTER VIEW api.call_blocks OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_seconds up to (n + 1) × block_seconds of active time. Amounts in tokens.';
+COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_ms up to (n + 1) × block_ms of active time. Amounts in tokens.';
 
 CREATE TABLE core.entries (
     wallet_id uuid NOT NULL,
@@ -6971,6 +7211,114 @@ CREATE VIEW api.holds AS
 ALTER VIEW api.holds OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.holds IS 'Holds; remaining is what can still be captured, in minor units of the asset. A hold past expires_at shows as expired at once.';
+
+CREATE TABLE core.job_runs (
+    job text NOT NULL,
+    every_seconds numeric(12,3) NOT NULL,
+    process text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    outcome text NOT NULL,
+    items bigint,
+    seconds numeric(12,3) NOT NULL,
+    lag_seconds numeric(15,3),
+    failures_in_a_row integer DEFAULT 0 NOT NULL,
+    last_error text,
+    last_success_at timestamp with time zone,
+    next_run_at timestamp with time zone NOT NULL,
+    first_run_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT job_runs_every_seconds_check CHECK ((every_seconds > (0)::numeric)),
+    CONSTRAINT job_runs_failures CHECK (((outcome = 'done'::text) = (failures_in_a_row = 0))),
+    CONSTRAINT job_runs_failures_in_a_row_check CHECK ((failures_in_a_row >= 0)),
+    CONSTRAINT job_runs_items CHECK (((outcome = 'done'::text) = (items IS NOT NULL))),
+    CONSTRAINT job_runs_job_check CHECK (((octet_length(job) >= 1) AND (octet_length(job) <= 63))),
+    CONSTRAINT job_runs_lag_seconds_check CHECK ((lag_seconds >= (0)::numeric)),
+    CONSTRAINT job_runs_last_error_check CHECK (((octet_length(last_error) >= 1) AND (octet_length(last_error) <= 255))),
+    CONSTRAINT job_runs_order CHECK ((started_at <= finished_at)),
+    CONSTRAINT job_runs_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'failed'::text, 'timeout'::text]))),
+    CONSTRAINT job_runs_process_check CHECK (((octet_length(process) >= 1) AND (octet_length(process) <= 255))),
+    CONSTRAINT job_runs_seconds_check CHECK ((seconds >= (0)::numeric))
+)
+WITH (fillfactor='20');
+
+ALTER TABLE core.job_runs OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.job_runs IS 'How the newest run of each job of the scheduler ended, whichever process ran it. Written by the schedulers after each run, outside of the job''s own transactions.';
+
+COMMENT ON COLUMN core.job_runs.every_seconds IS 'The job''s interval when it does not fail.';
+
+COMMENT ON COLUMN core.job_runs.process IS 'Host and process id of the scheduler that ran it last.';
+
+COMMENT ON COLUMN core.job_runs.items IS 'Things that the newest run has done; NULL where it failed.';
+
+COMMENT ON COLUMN core.job_runs.seconds IS 'How long the newest run took.';
+
+COMMENT ON COLUMN core.job_runs.lag_seconds IS 'Age of the oldest thing that was due and not done when the newest successful run ended; NULL where the job does not tell.';
+
+COMMENT ON COLUMN core.job_runs.failures_in_a_row IS 'Runs since the last that succeeded, of all schedulers.';
+
+COMMENT ON COLUMN core.job_runs.last_error IS 'Class of the newest failure, with its SQLSTATE and slug; no message, for it may tell secrets. Kept after a success.';
+
+COMMENT ON COLUMN core.job_runs.next_run_at IS 'When the process that ran it last means to run it again.';
+
+COMMENT ON COLUMN core.job_runs.first_run_at IS 'When it was first written down here.';
+
+CREATE VIEW api.job_runs AS
+ SELECT job,
+    outcome,
+    started_at,
+    finished_at,
+    seconds,
+    items,
+    lag_seconds,
+    failures_in_a_row,
+    last_error,
+    last_success_at,
+    ((clock_timestamp() - COALESCE(last_success_at, first_run_at)) > (((GREATEST(((3)::numeric * every_seconds), (60)::numeric) + seconds))::double precision * '00:00:01'::interval)) AS late,
+    next_run_at,
+    every_seconds,
+    process,
+    first_run_at
+   FROM core.job_runs r;
+
+ALTER VIEW api.job_runs OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.job_runs IS 'The newest run of each job of the scheduler. late: it has not succeeded for three of its intervals, or a minute where that is longer, and the time its newest run took.';
+
+CREATE TABLE core.live_rooms (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    reopened_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT live_rooms_kind_check CHECK ((kind = ANY (ARRAY['stream'::text, 'call'::text])))
+);
+
+ALTER TABLE core.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_rooms IS 'Rooms of the media server that somebody was let into, one a stream or call. Written by api.enter_room and api.note_live_event; the scheduler closes those whose stream or call is over.';
+
+COMMENT ON COLUMN core.live_rooms.id IS 'The stream or the call.';
+
+COMMENT ON COLUMN core.live_rooms.reopened_at IS 'When somebody was seen in it after it was over: a token outlives what it was given for by minutes.';
+
+COMMENT ON COLUMN core.live_rooms.closed_at IS 'When the media server was told to close it.';
+
+CREATE VIEW api.live_rooms AS
+ SELECT ((r.kind || '-'::text) || (r.id)::text) AS room,
+    r.kind,
+    r.id AS subject_id,
+    GREATEST(r.reopened_at, s.ended_at, c.ended_at) AS over_since,
+    r.opened_at,
+    r.reopened_at,
+    r.closed_at
+   FROM ((core.live_rooms r
+     LEFT JOIN core.streams s ON (((r.kind = 'stream'::text) AND (s.id = r.id))))
+     LEFT JOIN core.calls c ON (((r.kind = 'call'::text) AND (c.id = r.id))));
+
+ALTER VIEW api.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
 
 CREATE TABLE core.rate_names (
     name text NOT NULL,
@@ -7320,6 +7668,24 @@ COMMENT ON COLUMN core.idempotency_keys.request_hash IS 'First 16 bytes of the S
 
 COMMENT ON COLUMN core.idempotency_keys.result IS 'The stored answer, where it cannot be rebuilt from the transfer.';
 
+CREATE TABLE core.live_events (
+    id text NOT NULL,
+    event text NOT NULL,
+    room text NOT NULL,
+    identity text,
+    created_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT live_events_id_check CHECK (((octet_length(id) >= 1) AND (octet_length(id) <= 255)))
+);
+
+ALTER TABLE core.live_events OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_events IS 'Events of the media server that were of use, each once. Written by api.note_live_event, deleted by the scheduler after a month.';
+
+COMMENT ON COLUMN core.live_events.id IS 'The media server''s, the same in every repetition.';
+
+COMMENT ON COLUMN core.live_events.created_at IS 'By the media server''s clock, in whole seconds; never later than now.';
+
 CREATE TABLE core.login_attempts (
     account_hash bytea NOT NULL,
     address text NOT NULL,
@@ -7614,6 +7980,15 @@ ALTER TABLE ONLY core.holds
 ALTER TABLE ONLY core.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (actor_id, key);
 
+ALTER TABLE ONLY core.job_runs
+    ADD CONSTRAINT job_runs_pkey PRIMARY KEY (job);
+
+ALTER TABLE ONLY core.live_events
+    ADD CONSTRAINT live_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.live_rooms
+    ADD CONSTRAINT live_rooms_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
 
@@ -7723,6 +8098,12 @@ CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expi
 
 CREATE INDEX holds_wallet_idx ON core.holds USING btree (wallet_id, id);
 
+CREATE INDEX live_events_received_at_idx ON core.live_events USING btree (received_at);
+
+CREATE INDEX live_rooms_closed_at_idx ON core.live_rooms USING btree (closed_at) WHERE (closed_at IS NOT NULL);
+
+CREATE INDEX live_rooms_open_idx ON core.live_rooms USING btree (id) WHERE (closed_at IS NULL);
+
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
 CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
@@ -7738,6 +8119,8 @@ CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
 CREATE INDEX streams_creator_id_idx ON core.streams USING btree (creator_id, id);
 
 CREATE INDEX streams_live_idx ON core.streams USING btree (id) WHERE (status = 'live'::text);
+
+CREATE INDEX streams_no_show_idx ON core.streams USING btree (COALESCE(cancel_refused_at, starts_at), id) WHERE ((status = 'scheduled'::text) AND (starts_at IS NOT NULL));
 
 CREATE INDEX tickets_viewer_id_idx ON core.tickets USING btree (viewer_id, id);
 
@@ -8021,6 +8404,11 @@ GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp 
 GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.call_stats(p_user uuid, p_role text, p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.cancel_no_shows(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_dba;
+
 GRANT SELECT ON TABLE core.streams TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
 
@@ -8049,6 +8437,8 @@ GRANT UPDATE(ended_at) ON TABLE core.streams TO tessera_ledger;
 GRANT UPDATE(cancelled_at) ON TABLE core.streams TO tessera_ledger;
 
 GRANT UPDATE(updated_at) ON TABLE core.streams TO tessera_ledger;
+
+GRANT UPDATE(cancel_refused_at) ON TABLE core.streams TO tessera_ledger;
 
 GRANT SELECT ON TABLE api.streams TO tessera_app;
 GRANT SELECT ON TABLE api.streams TO tessera_scheduler;
@@ -8158,6 +8548,11 @@ GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_app
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
@@ -8173,6 +8568,11 @@ GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason te
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.grant_tokens(p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid, p_asset text, OUT transfer_id uuid, OUT new_balance bigint, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.hold_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.hold_lag() TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_scheduler;
@@ -8187,6 +8587,16 @@ REVOKE ALL ON FUNCTION api.meter_due_calls(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.meter_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
@@ -8400,11 +8810,15 @@ REVOKE ALL ON FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with tim
 
 REVOKE ALL ON FUNCTION core._call_event(p_type text, p_calls uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
@@ -8465,6 +8879,8 @@ REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._make_partitions(p_ahead interval) FROM PUBLIC;
@@ -8518,6 +8934,8 @@ REVOKE ALL ON FUNCTION core._return_blocks(p_cases core.call_case[]) FROM PUBLIC
 REVOKE ALL ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers bigint, OUT wallets bigint, OUT acts bigint, OUT transfers_digest bytea, OUT wallets_digest bytea, OUT acts_digest bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
 
@@ -8627,6 +9045,28 @@ GRANT SELECT ON TABLE api.holds TO tessera_scheduler;
 GRANT SELECT ON TABLE api.holds TO tessera_dba;
 GRANT SELECT ON TABLE api.holds TO tessera_readonly;
 
+GRANT SELECT ON TABLE core.job_runs TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.job_runs TO tessera_scheduler;
+GRANT SELECT ON TABLE core.job_runs TO tessera_app;
+
+GRANT SELECT ON TABLE api.job_runs TO tessera_app;
+GRANT SELECT ON TABLE api.job_runs TO tessera_scheduler;
+GRANT SELECT ON TABLE api.job_runs TO tessera_dba;
+GRANT SELECT ON TABLE api.job_runs TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.live_rooms TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_rooms TO tessera_ledger;
+GRANT SELECT,DELETE,UPDATE ON TABLE core.live_rooms TO tessera_scheduler;
+
+GRANT UPDATE(reopened_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.live_rooms TO tessera_app;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_scheduler;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_dba;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
 GRANT SELECT ON TABLE core.rate_names TO tessera_app;
@@ -8713,6 +9153,10 @@ REVOKE ALL ON TABLE core.idempotency_keys FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.idempotency_keys TO tessera_owner;
 GRANT SELECT ON TABLE core.idempotency_keys TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.idempotency_keys TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.live_events TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_events TO tessera_ledger;
+GRANT SELECT,DELETE ON TABLE core.live_events TO tessera_scheduler;
 
 GRANT SELECT ON TABLE core.login_attempts TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.login_attempts TO tessera_app;

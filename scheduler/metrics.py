@@ -10,6 +10,26 @@ JOB_SECONDS = Histogram(
     "tessera_job_seconds", "How long a run of a job took.", ("job",), buckets=(0.01, 0.1, 1, 10, 60, 600)
 )
 JOB_LAST_SUCCESS = Gauge("tessera_job_last_success_timestamp_seconds", "When a job last succeeded.", ("job",))
+JOB_LAG = Gauge(
+    "tessera_job_lag_seconds", "Age of the oldest thing that was due and not done when a job last succeeded.", ("job",)
+)
+JOB_FAILURES_IN_A_ROW = Gauge(
+    "tessera_job_failures_in_a_row",
+    "Runs of a job in this process since the last that succeeded. Alert at 3.",
+    ("job",),
+)
+METER_BLOCKS = Counter(
+    "tessera_meter_blocks", "Blocks of calls, by what became of them (paid, refused, refunded).", ("outcome",)
+)
+METER_LATENCY = Histogram(
+    "tessera_meter_latency_seconds",
+    "How long after it was due a block was paid.",
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+)
+METER_LAG = Gauge("tessera_meter_lag_seconds", "Age of the oldest block that was due and not paid yet.")
+NO_SHOWS = Counter(
+    "tessera_no_shows", "Streams that never began, by what became of them (cancelled, refused).", ("outcome",)
+)
 LEDGER_VIOLATIONS = Gauge(
     "tessera_ledger_violations", "Broken invariants that the last audit found. Alert when it is not 0."
 )

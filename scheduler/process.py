@@ -1,32 +1,50 @@
-"""Running the jobs: a tick for each, their outcomes in logs and metrics, an orderly end.
+"""Running the jobs: a tick for each, their outcomes in logs, metrics and api.job_runs, an orderly end.
 
 APScheduler keeps the time (in memory: it has no truth to keep). `coalesce` and `max_instances=1` turn any number of
-missed ticks into one run, and `misfire_grace_time=None` means that a late tick still runs.
+missed ticks into one run, and `misfire_grace_time=None` means that a late tick still runs. A job that failed has its
+next tick moved: twice its interval later, then four times, up to `Job.cap_seconds`. A success ends that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import asyncpg
 import structlog
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from prometheus_client import start_http_server
 
 from app.core import logging as logs
 from app.core.connections import target
 from app.settings import Settings
-from scheduler.metrics import JOB_ITEMS, JOB_LAST_SUCCESS, JOB_RUNS, JOB_SECONDS
-from scheduler.registry import Job, JobContext, Record, all_jobs
+from scheduler.metrics import (
+    JOB_FAILURES_IN_A_ROW,
+    JOB_ITEMS,
+    JOB_LAG,
+    JOB_LAST_SUCCESS,
+    JOB_RUNS,
+    JOB_SECONDS,
+)
+from scheduler.records import Run, error_name, forget_others, record
+from scheduler.registry import Job, JobContext, Outcome, Record, all_jobs
 
 POOL_MAX = 8
 IDLE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
+ALERT_FAILURES = 3
+"""From so many failures in a row on, each is an alert."""
+JITTER_FROM = 0.75
+"""A job that failed waits this part to all of its backoff, so that many schedulers do not come back at once."""
 
 log = structlog.get_logger("tessera.scheduler")
 
@@ -37,6 +55,8 @@ class Runner:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._under_way: set[asyncio.Task[bool]] = set()
+        self._failures: dict[str, int] = {}
+        self._backoff: dict[str, float] = {}
 
     async def run(self, job: Job) -> bool:
         """Run a job once; whether it succeeded. Never raises what the job raised."""
@@ -45,6 +65,14 @@ class Runner:
         task.add_done_callback(self._under_way.discard)
         # The ticking scheduler may cancel its own wait when it is shut down, never the job.
         return await asyncio.shield(task)
+
+    def backoff_of(self, job: Job) -> float | None:
+        """How many seconds after its last run, which failed here, a job shall wait; None where it did not fail."""
+        return self._backoff.get(job.name)
+
+    async def forget_others(self, known: Iterable[str]) -> None:
+        """Forget what was written down of jobs that are not known any more."""
+        await forget_others(self._context.pool, known)
 
     async def finish(self, seconds: float) -> None:
         """Wait for the jobs under way, then cancel those that still are."""
@@ -56,23 +84,64 @@ class Runner:
 
     async def _attempt(self, job: Job) -> bool:
         started = time.monotonic()
-        outcome = "failed"
+        ended: Literal["done", "failed", "timeout"] = "failed"
+        found: Outcome | None = None
+        error: BaseException | None = None
+        limit = asyncio.timeout(job.timeout_seconds)
         try:
-            async with asyncio.timeout(job.timeout_seconds):
-                count = await job.run(self._context)
-            outcome = "done"
-            JOB_ITEMS.labels(job.name).inc(count)
-            JOB_LAST_SUCCESS.labels(job.name).set_to_current_time()
-            log.info("job_done", job=job.name, items=count, seconds=round(time.monotonic() - started, 3))
-        except TimeoutError:
-            outcome = "timeout"
-            log.error("job_timeout", job=job.name, seconds=job.timeout_seconds)
-        except Exception:
-            log.exception("job_failed", job=job.name)
+            async with limit:
+                told = await job.run(self._context)
+                found = told if isinstance(told, Outcome) else Outcome(told)
+            JOB_ITEMS.labels(job.name).inc(found.items)
+            ended = "done"
+        except BaseException as raised:
+            if _is_being_cancelled():
+                raise  # by `finish`; any other way out is the job's own fault, and no other job's
+            error = raised
+            ended = "timeout" if limit.expired() and isinstance(raised, TimeoutError) else "failed"
         finally:
-            JOB_RUNS.labels(job.name, outcome).inc()
-            JOB_SECONDS.labels(job.name).observe(time.monotonic() - started)
-        return outcome == "done"
+            seconds = time.monotonic() - started
+            JOB_RUNS.labels(job.name, ended).inc()
+            JOB_SECONDS.labels(job.name).observe(seconds)
+        if found is not None and error is None:
+            self._succeeded(job, found, seconds)
+            run = Run(ended, found.items, seconds, found.lag_seconds, None, job.every_seconds - seconds)
+        else:
+            assert error is not None
+            wait = self._failed(job, error, ended)
+            run = Run(ended, None, seconds, None, error_name(error), wait)
+        await record(self._context.pool, job, run)
+        return ended == "done"
+
+    def _succeeded(self, job: Job, found: Outcome, seconds: float) -> None:
+        self._failures.pop(job.name, None)
+        self._backoff.pop(job.name, None)
+        JOB_FAILURES_IN_A_ROW.labels(job.name).set(0)
+        JOB_LAST_SUCCESS.labels(job.name).set_to_current_time()
+        if found.lag_seconds is not None:
+            JOB_LAG.labels(job.name).set(found.lag_seconds)
+        log.info("job_done", job=job.name, items=found.items, seconds=round(seconds, 3))
+
+    def _failed(self, job: Job, error: BaseException, ended: str) -> float:
+        """Count the failure and tell of it; how many seconds the job waits now."""
+        failures = self._failures.get(job.name, 0) + 1
+        wait = job.backoff_seconds(failures) * random.uniform(JITTER_FROM, 1)  # noqa: S311 (no secret)
+        self._failures[job.name] = failures
+        self._backoff[job.name] = wait
+        JOB_FAILURES_IN_A_ROW.labels(job.name).set(failures)
+        facts = {"job": job.name, "failures": failures, "next_in_seconds": round(wait, 1)}
+        if ended == "timeout":
+            log.error("job_timeout", **facts, seconds=job.timeout_seconds)
+        else:
+            log.error("job_failed", **facts, exc_info=error)
+        if failures >= ALERT_FAILURES:
+            log.critical("job_failing", **facts, error=error_name(error), remedy="docs/runbook.md, 7")
+        return wait
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def open_pool(settings: Settings) -> asyncpg.Pool[Record]:
@@ -115,6 +184,7 @@ async def run_forever(settings: Settings, jobs: tuple[Job, ...] | None = None) -
         start_http_server(settings.scheduler_metrics_port, addr=settings.host)
     pool = await open_pool(settings)
     runner = Runner(JobContext(pool, settings))
+    await runner.forget_others(job.name for job in all_jobs())
     ticks = tick(runner, all_jobs() if jobs is None else jobs)
     log.info("scheduler_started", jobs=[entry.id for entry in ticks.get_jobs()])
     try:
@@ -128,14 +198,22 @@ async def run_forever(settings: Settings, jobs: tuple[Job, ...] | None = None) -
 
 
 def tick(runner: Runner, jobs: tuple[Job, ...]) -> AsyncIOScheduler:
-    """A started scheduler that calls the runner for each job at its interval."""
+    """A started scheduler that calls the runner for each job at its interval, and after a failure when it may again."""
     ticks = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
+
+    async def turn(job: Job) -> None:
+        await runner.run(job)
+        wait = runner.backoff_of(job)
+        if wait is not None:
+            with suppress(JobLookupError):  # it was shut down meanwhile
+                ticks.modify_job(job.name, next_run_time=datetime.now(UTC) + timedelta(seconds=wait))
+
     now = datetime.now(UTC)
     for job in jobs:
         ticks.add_job(
-            runner.run,
+            turn,
             "interval",
             args=(job,),
             id=job.name,

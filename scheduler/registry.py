@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -32,8 +32,18 @@ class JobContext:
             yield connection
 
 
-JobFunction = Callable[[JobContext], Awaitable[int]]
-"""Does what is due and returns how many things it did. Raises when it could not."""
+class Outcome(NamedTuple):
+    """What a run has done, and how far behind it still is: the age in seconds of the oldest thing that is due."""
+
+    items: int
+    lag_seconds: float | None = None
+
+
+JobFunction = Callable[[JobContext], Awaitable[int | Outcome]]
+"""Does what is due and returns how many things it did (a number: without a lag). Raises when it could not."""
+
+MIN_CAP_SECONDS = 60.0
+MAX_CAP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,18 @@ class Job:
     first_after_seconds: float
     timeout_seconds: float
     run: JobFunction
+
+    @property
+    def cap_seconds(self) -> float:
+        """The longest wait after failures: ten intervals, but a minute at least and an hour at most.
+
+        So a daily job that failed is tried again within the hour, and one of every few seconds within the minute.
+        """
+        return min(max(10 * self.every_seconds, MIN_CAP_SECONDS), MAX_CAP_SECONDS)
+
+    def backoff_seconds(self, failures: int) -> float:
+        """How long to wait after that many failures in a row, without jitter."""
+        return min(self.every_seconds * 2.0 ** min(failures, 32), self.cap_seconds)
 
     @property
     def summary(self) -> str:
@@ -68,6 +90,20 @@ def job(
         return function
 
     return register
+
+
+async def drain(step: Callable[[], Awaitable[int]], *, batches: int, full: int = 1) -> int:
+    """Call `step` (one bounded transaction; how many things it did) until nothing is due, `batches` times at most.
+
+    A step that did fewer than `full` things has found no more. How many things all of them did.
+    """
+    total = 0
+    for _ in range(batches):
+        done = await step()
+        total += done
+        if done < full:
+            break
+    return total
 
 
 def all_jobs() -> tuple[Job, ...]:

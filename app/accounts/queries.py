@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.accounts.structs import AdminUser, ApiKey, Creator, Profile
+from app.accounts.structs import AdminUser, ApiKey, Creator, CreatorRequest, Profile
 from app.accounts.tables import User
 from app.core.auth import KeyState, SessionState
 from app.core.context import AppContext
@@ -121,7 +121,7 @@ class AccountQueries:
     async def profile(self, user_id: UUID, connection: Connection | None = None) -> Profile:
         """A user with what they ask for as a creator. Errors: USER_NOT_FOUND."""
         sql = f"""
-            SELECT {_PROFILE}, c.rate_per_minute, c.ticket_price, c.bio
+            SELECT {_PROFILE}, c.rate_per_minute, c.ticket_price, c.bio, c.accepts_calls
             FROM core.users AS u LEFT JOIN core.creator_settings AS c ON c.user_id = u.id
             WHERE u.id = $1
             """
@@ -129,9 +129,9 @@ class AccountQueries:
         if row is None:
             raise error("USER_NOT_FOUND")
         fields = dict(row)
-        rate, ticket_price, bio = fields.pop("rate_per_minute"), fields.pop("ticket_price"), fields.pop("bio")
-        is_creator = rate is not None and "creator" in fields["roles"]
-        return Profile(**fields, creator=Creator(rate, ticket_price, bio) if is_creator else None)
+        asked = {name: fields.pop(name) for name in Creator.__struct_fields__}
+        is_creator = asked["rate_per_minute"] is not None and "creator" in fields["roles"]
+        return Profile(**fields, creator=Creator(**asked) if is_creator else None)
 
     async def update_user(self, connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> AdminUser:
         """Set the named columns (never from client input). Errors: USER_NOT_FOUND, EMAIL_TAKEN, USERNAME_TAKEN."""
@@ -161,21 +161,21 @@ class AccountQueries:
         )
         return bool(status == "UPDATE 1")
 
-    async def set_creator(
-        self, connection: Connection, user_id: UUID, rate: int, ticket_price: int | None, bio: str
-    ) -> None:
+    async def set_creator(self, connection: Connection, user_id: UUID, data: CreatorRequest) -> None:
         """Set what a creator asks for."""
         await connection.execute(
             """
-            INSERT INTO core.creator_settings AS c (user_id, rate_per_minute, ticket_price, bio)
-            VALUES ($1, $2, $3, $4)
+            INSERT INTO core.creator_settings AS c (user_id, rate_per_minute, ticket_price, bio, accepts_calls)
+            VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (user_id) DO UPDATE SET rate_per_minute = excluded.rate_per_minute,
-                ticket_price = excluded.ticket_price, bio = excluded.bio, updated_at = now()
+                ticket_price = excluded.ticket_price, bio = excluded.bio, accepts_calls = excluded.accepts_calls,
+                updated_at = now()
             """,
             user_id,
-            rate,
-            ticket_price,
-            bio,
+            data.rate_per_minute,
+            data.ticket_price,
+            data.bio,
+            data.accepts_calls,
         )
 
     async def admin_user(self, user_id: UUID) -> AdminUser:

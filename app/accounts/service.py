@@ -136,7 +136,7 @@ class Accounts:
         """Take on the role, or change what is asked for."""
         async with self._queries.db.transaction() as connection:
             user_id = actor.user_id
-            await self._queries.set_creator(connection, user_id, data.rate_per_minute, data.ticket_price, data.bio)
+            await self._queries.set_creator(connection, user_id, data)
             if await self._queries.add_role(connection, user_id, "creator"):
                 await self._queries.audit(
                     connection, user_id, "user.became_creator", user_id, {}, info.request_id, info.address

@@ -64,6 +64,7 @@ class CreatorRequest(Input):
     rate_per_minute: Annotated[Price, Meta(description="Price of a minute of a call, in tokens.")]
     ticket_price: Annotated[Price | None, Meta(description="Usual price of a ticket to a stream, in tokens.")] = None
     bio: Text1000 = ""
+    accepts_calls: Annotated[bool, Meta(description="Whether fans may call now.")] = True
 
 
 class ProfilePatch(Input):
@@ -79,6 +80,7 @@ class Creator(msgspec.Struct):
     rate_per_minute: int
     ticket_price: int | None
     bio: str
+    accepts_calls: bool
 
 
 class Profile(msgspec.Struct, kw_only=True):

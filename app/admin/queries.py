@@ -24,9 +24,9 @@ from app.admin.structs import (
 from app.core.acts import act_of
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import error
+from app.core.paging import LAST
 from app.core.times import utc
 
-LAST = UUID(int=2**128 - 1)
 INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 """-infinity and infinity, as the driver gives them."""
 

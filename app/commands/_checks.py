@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 import asyncpg
@@ -24,6 +25,10 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 MAX_CLOCK_SKEW_SECONDS = 5.0
 SHOWN_PENDING = 5
 SEAL_LAG = timedelta(minutes=5)
+ALERT_FAILURES = 3
+"""From so many failures in a row on, a job is a failure here, and an alert of the scheduler."""
+QUIET_SECONDS = 120
+"""Some job runs every few seconds; one that fails waits a minute."""
 RESERVED_CONNECTIONS = 10
 """Connections left for the scheduler, the migrator and people."""
 
@@ -67,6 +72,7 @@ async def check_database(connection: Connection, settings: Settings) -> list[Fin
     findings.append(await _migrations(connection))
     findings.append(await _partitions(connection))
     findings.append(await _seals(connection))
+    findings += await _scheduler(connection)
     findings.append(await _roles(connection, settings))
     findings.append(await _clock(connection))
     findings.append(await _connections(connection, settings))
@@ -138,6 +144,63 @@ async def _seals(connection: Connection) -> Finding:
         f"history of {minutes:,} minutes is not sealed yet: run the scheduler, and look for a transaction that has been"
         " open for long (docs/seals.md)",
     )
+
+
+async def _scheduler(connection: Connection) -> list[Finding]:
+    """The scheduler's jobs: when and how each ran last, and those that do not as they should."""
+    from scheduler.registry import all_jobs
+
+    if not await connection.fetchval("SELECT pg_catalog.to_regclass('api.job_runs') IS NOT NULL"):
+        return [Finding("warning", "scheduler", "nothing is known of it yet; run ./run migrate")]
+    rows = await connection.fetch("""
+        SELECT r.*, extract(EPOCH FROM clock_timestamp() - r.finished_at) AS finished,
+            extract(EPOCH FROM clock_timestamp() - coalesce(r.last_success_at, r.first_run_at)) AS succeeded,
+            extract(EPOCH FROM clock_timestamp() - r.first_run_at) AS first
+        FROM api.job_runs AS r ORDER BY r.job""")
+    if not rows:
+        text = "none has ever run on this database; ./run up runs one, ./run scheduler does nothing else"
+        return [Finding("warning", "scheduler", text)]
+    newest = min(rows, key=lambda row: row["finished"])
+    findings = [Finding("ok", "scheduler", f"a job ran {_span(newest['finished'])} ago, in {newest['process']}")]
+    if newest["finished"] > QUIET_SECONDS:
+        text = f"no job has run for {_span(newest['finished'])}: see that ./run up or ./run scheduler is running"
+        findings = [Finding("warning", "scheduler", text)]
+    runs = {row["job"]: row for row in rows}
+    here_for = max(row["first"] for row in rows)
+    for job in all_jobs():
+        if job.name in runs:
+            findings.append(_job(runs[job.name]))
+        elif here_for > max(3 * job.every_seconds, 60) + job.first_after_seconds:
+            text = f"has never run, though others have for {_span(here_for)}: is a scheduler running without it?"
+            findings.append(Finding("warning", f"job {job.name}", text))
+        else:
+            findings.append(Finding("ok", f"job {job.name}", "has not had its turn yet"))
+    return findings
+
+
+def _job(run: asyncpg.Record) -> Finding:
+    subject, failures = f"job {run['job']}", run["failures_in_a_row"]
+    ended = f"{run['outcome']} {_span(run['finished'])} ago, took {run['seconds']:,} s"
+    if run["items"] is not None:
+        ended += f", {run['items']:,} items"
+    if run["lag_seconds"] is not None:
+        ended += f", lag {_span(run['lag_seconds'])}"
+    if failures:
+        ended += f", {failures} failures in a row ({run['last_error']})"
+    if failures >= ALERT_FAILURES:
+        return Finding("failure", subject, f"{ended}; its log says why (docs/runbook.md, 7)")
+    if run["late"]:
+        since = f"{_span(run['succeeded'])}, and is due every {_span(run['every_seconds'])}"
+        return Finding("warning", subject, f"{ended}; has not succeeded for {since}")
+    return Finding("ok", subject, ended)
+
+
+def _span(seconds: Decimal) -> str:
+    """A time in the largest unit of which there are two."""
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
 
 
 async def _roles(connection: Connection, settings: Settings) -> Finding:

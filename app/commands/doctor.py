@@ -29,7 +29,7 @@ PROBE_SECONDS = 2.0
 def command(start: bool) -> None:
     """Check this installation and say what to do. Exits with 1 when something is wrong.
 
-    Looks at the settings, the machine, the database (version, durability, roles, pending migrations, clock,
+    Looks at the settings, the machine, the database (version, durability, roles, pending migrations, jobs, clock,
     connections) and the running service. It changes nothing.
 
     \b

@@ -230,6 +230,7 @@ _SPECS = (
     ErrorSpec("LIVEKIT_SIGNATURE_INVALID", 401, "LiveKit's signature is not valid"),
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
+    ErrorSpec("METER_SECRET_INVALID", 403, "The metering secret is missing or wrong"),
     ErrorSpec("NOT_FOUND", 404, "There is nothing here"),
     ErrorSpec("METHOD_NOT_ALLOWED", 405, "This method is not supported here"),
     ErrorSpec("NOT_ACCEPTABLE", 406, "None of the accepted media types can be served"),
@@ -240,6 +241,7 @@ _SPECS = (
     ErrorSpec("UNKNOWN_SCOPE", 422, "There is no such scope"),
     ErrorSpec("API_KEY_NOT_FOUND", 404, "There is no such API key"),
     ErrorSpec("TOO_MANY_API_KEYS", 409, "The user has as many API keys as allowed"),
+    ErrorSpec("CALL_NOT_OVER", 409, "The call is not over, or was never answered"),
     ErrorSpec("OWN_RIGHTS", 409, "Nobody may suspend themselves or change their own roles"),
     ErrorSpec(
         "TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1

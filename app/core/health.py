@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from contextlib import suppress
 from typing import Any, Literal
 
+import asyncpg
 import msgspec
 from litestar import Request, Response, Router
 from litestar.di import NamedDependency
 
 from app.core.context import AppContext, info_of, inject
-from app.core.errors import error
+from app.core.errors import TesseraError, error
 from app.core.metrics import render
+from app.core.queries import scheduler_state
 from app.core.routing import get
 
 
@@ -23,10 +26,14 @@ class Alive(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Whether requests can be served now, and what each dependency says."""
+    """Whether requests can be served now, and what each dependency says.
+
+    `scheduler` is `late` when a job has not succeeded for long, `never` when none has run yet. Requests are served
+    without it, so it does not count for `status`.
+    """
 
     status: Literal["ready", "unavailable"]
-    checks: dict[str, Literal["ok", "unavailable"]]
+    checks: dict[str, Literal["ok", "unavailable", "late", "never"]]
 
 
 @get("/health", operation_id="Health", summary="Is the process alive?", tags=["operations"])
@@ -39,7 +46,11 @@ async def health() -> Alive:
 async def ready(context: NamedDependency[AppContext]) -> Response[Ready]:
     """200 when the database answers and no shutdown has begun, else 503 with Retry-After."""
     database = await context.database.is_ready()
-    checks: dict[str, Any] = {"database": "ok" if database else "unavailable"}
+    checks: dict[str, Any] = {"database": "ok" if database else "unavailable", "scheduler": "unavailable"}
+    if database:
+        # whatever becomes of this question, requests are served
+        with suppress(TesseraError, asyncpg.PostgresError):
+            checks["scheduler"] = await scheduler_state(context.database)
     if context.stopping:
         checks["process"] = "unavailable"
     is_ready = database and not context.stopping

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar.params import QueryParameter
@@ -18,6 +19,9 @@ from app.core.errors import error
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 MAX_CURSOR = 1000
+
+LAST = UUID(int=2**128 - 1)
+"""No id comes after it: where a list that runs backwards begins."""
 
 T = TypeVar("T")
 K = TypeVar("K")

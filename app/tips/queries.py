@@ -11,6 +11,7 @@ import msgspec
 
 from app.core.context import AppContext
 from app.core.errors import TesseraError, error
+from app.core.paging import LAST
 from app.tips.structs import Tip, Tipper, TipReceipt, TipStats
 from app.wallets.queries import Replayable, refusal
 
@@ -59,7 +60,7 @@ class TipQueries:
             if side == "sender"
             else "SELECT * FROM api.tips AS t WHERE t.creator_id = $1 AND t.tip_id < $2 ORDER BY t.tip_id DESC LIMIT $3"
         )
-        return await self.db.fetch_as(Tip, sql, user, before or UUID(int=2**128 - 1), limit)
+        return await self.db.fetch_as(Tip, sql, user, before or LAST, limit)
 
     async def stats(self, creator: UUID, period: str, length: timedelta | None) -> TipStats:
         """What a creator got in the last ``length`` (None: ever). Errors: CREATOR_NOT_FOUND."""

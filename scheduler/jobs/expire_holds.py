@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scheduler.registry import JobContext, job
+from datetime import timedelta
+
+from scheduler.registry import JobContext, Outcome, drain, job
 
 BATCH = 500
 BATCHES = 40
@@ -10,12 +12,13 @@ BATCHES = 40
 
 
 @job("expire-holds", every_seconds=5, first_after_seconds=3, timeout_seconds=60)
-async def expire_holds(context: JobContext) -> int:
+async def expire_holds(context: JobContext) -> Outcome:
     """Close holds whose time has passed. Nobody waits for it: whoever spends from a wallet passes its expired holds."""
-    total = 0
-    for _ in range(BATCHES):
+
+    async def some() -> int:
         closed: int = await context.pool.fetchval("SELECT api.expire_holds($1)", BATCH)
-        total += closed
-        if closed == 0:
-            break
-    return total
+        return closed
+
+    total = await drain(some, batches=BATCHES)
+    lag: timedelta | None = await context.pool.fetchval("SELECT api.hold_lag()")
+    return Outcome(total, lag.total_seconds() if lag else 0)

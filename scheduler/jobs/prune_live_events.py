@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.registry import JobContext, job
+from scheduler.registry import JobContext, drain, job
 
 KEPT_DAYS = 30
 """Far longer than a webhook can be repeated: its signature is good for minutes."""
@@ -31,9 +31,9 @@ async def prune_live_events(context: JobContext) -> int:
     """Delete events of LiveKit that came a month ago, and what is known of rooms that were closed then."""
     total = 0
     for statement in (EVENTS, ROOMS):
-        for _ in range(BATCHES):
-            deleted = int((await context.pool.execute(statement, KEPT_DAYS, BATCH)).rpartition(" ")[2])
-            total += deleted
-            if deleted < BATCH:
-                break
+
+        async def some(statement: str = statement) -> int:
+            return int((await context.pool.execute(statement, KEPT_DAYS, BATCH)).rpartition(" ")[2])
+
+        total += await drain(some, batches=BATCHES, full=BATCH)
     return total

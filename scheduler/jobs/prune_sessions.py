@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.registry import JobContext, job
+from scheduler.registry import JobContext, drain, job
 
 KEPT_DAYS = 30
 """How long an ended session is kept: to see where somebody was signed in, and that a refresh token was used again."""
@@ -31,9 +31,9 @@ async def prune_sessions(context: JobContext) -> int:
     """Delete sessions that expired long ago, with their refresh tokens, and attempts to log in of days past."""
     total = 0
     for statement, days in ((SESSIONS, KEPT_DAYS), (ATTEMPTS, 1)):
-        for _ in range(BATCHES):
-            deleted = int((await context.pool.execute(statement, days, BATCH)).rpartition(" ")[2])
-            total += deleted
-            if deleted < BATCH:
-                break
+
+        async def some(statement: str = statement, days: int = days) -> int:
+            return int((await context.pool.execute(statement, days, BATCH)).rpartition(" ")[2])
+
+        total += await drain(some, batches=BATCHES, full=BATCH)
     return total

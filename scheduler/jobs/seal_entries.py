@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import structlog
 
 from scheduler.metrics import SEAL_LAG, SEAL_VIOLATIONS, SEALED_BLOCK
-from scheduler.registry import JobContext, job
+from scheduler.registry import JobContext, Outcome, job
 
 MAX_LOGGED = 20
 
@@ -13,7 +15,7 @@ log = structlog.get_logger("tessera.scheduler")
 
 
 @job("seal-entries", every_seconds=10, timeout_seconds=300)
-async def seal_entries(context: JobContext) -> int:
+async def seal_entries(context: JobContext) -> Outcome:
     """Seal what is finished, block by block. Each seal is logged: a log kept elsewhere anchors the chain."""
     sealed = 0
     while rows := await context.pool.fetch("SELECT * FROM api.seal_entries()"):
@@ -21,9 +23,10 @@ async def seal_entries(context: JobContext) -> int:
             log.info("sealed", block=row["block"], digest=row["digest"], up_to=row["up_to"].isoformat())
             SEALED_BLOCK.set(row["block"])
             sealed += row["transfers"]
-    lag = await context.pool.fetchval("SELECT api.seal_lag()")
-    SEAL_LAG.set(lag.total_seconds() if lag else 0)
-    return sealed
+    lag: timedelta | None = await context.pool.fetchval("SELECT api.seal_lag()")
+    seconds = lag.total_seconds() if lag else 0.0
+    SEAL_LAG.set(seconds)
+    return Outcome(sealed, seconds)
 
 
 @job("verify-seals", every_seconds=86_400, first_after_seconds=600, timeout_seconds=14_400)

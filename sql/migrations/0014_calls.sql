@@ -122,7 +122,7 @@ CREATE TYPE core.call_ending AS (
     ended_at timestamptz,
     active_us bigint
 );
-COMMENT ON TYPE core.call_ending IS 'How a call ends.';
+COMMENT ON TYPE core.call_ending IS 'How a call ends, and how long it was active.';
 
 CREATE TYPE api.call_offer AS (
     call_id uuid,
@@ -130,13 +130,13 @@ CREATE TYPE api.call_offer AS (
     creator_id uuid,
     status text,
     rate_per_minute bigint,
-    block_seconds numeric,
+    block_ms bigint,
     block_price bigint,
     opened_at timestamptz,
     rings_until timestamptz,
     replayed boolean
 );
-COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_seconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
+COMMENT ON TYPE api.call_offer IS 'A call that rings, and what it will cost: block_price tokens for each block_ms milliseconds begun. channel: where its events are. replayed: the key had opened it before, and this is what was answered.';
 
 CREATE TYPE api.call_beat AS (call_id uuid, user_id uuid);
 COMMENT ON TYPE api.call_beat IS 'A sign of life of one of a call''s two people, for api.beat_calls.';
@@ -188,7 +188,7 @@ SELECT
     c.creator_id,
     c.status,
     c.rate_per_minute,
-    round(c.block_us / 1000000.0, 6) AS block_seconds,
+    c.block_us / 1000 AS block_ms,
     c.block_price,
     c.block_limit,
     coalesce(k.blocks, c.blocks) AS blocks,
@@ -222,7 +222,7 @@ SELECT
     b.paid_at,
     b.refunded_at
 FROM core.meter_blocks AS b;
-COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_seconds up to (n + 1) × block_seconds of active time. Amounts in tokens.';
+COMMENT ON VIEW api.call_blocks IS 'Paid blocks of calls: block n covers n × block_ms up to (n + 1) × block_ms of active time. Amounts in tokens.';
 
 INSERT INTO core.rate_names (name, unit, scoped, meaning) VALUES
 ('call_longest', 'seconds', NULL, 'Active time after which a call ends.'),

@@ -330,7 +330,7 @@ async def test_who_comes_when_it_is_over_is_shown_out(online: httpx.AsyncClient,
     await enter(online, cast.fan, call_id=call)
     await db.execute(END, call, cast.fan.id)
     room = f"call-{call}"
-    due = "SELECT room FROM api.live_rooms WHERE is_over AND closed_at IS NULL"
+    due = "SELECT room FROM api.live_rooms WHERE over_since IS NOT NULL AND closed_at IS NULL"
     assert [row["room"] for row in await db.fetch(due)] == [room]
     await db.execute("UPDATE core.live_rooms SET closed_at = now()")
     assert (await tell(online, event("participant_left", room, cast.fan.id))).json() == {"outcome": "ignored"}

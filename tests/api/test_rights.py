@@ -153,7 +153,7 @@ async def test_becoming_a_creator(client: httpx.AsyncClient) -> None:
     path = api("/dashboard/profile/creator")
     body = {"rate_per_minute": 20, "ticket_price": 100, "bio": "Hi"}
     profile = (await client.post(path, json=body, headers=person.headers)).json()
-    assert (profile["roles"], profile["creator"]) == (["creator"], body)
+    assert (profile["roles"], profile["creator"]) == (["creator"], body | {"accepts_calls": True})
     profile = (await client.post(path, json={"rate_per_minute": 30}, headers=person.headers)).json()
     assert (profile["roles"], profile["creator"]["rate_per_minute"]) == (["creator"], 30)
     for bad in (

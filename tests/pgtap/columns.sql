@@ -21,7 +21,7 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.rates', '{valid_to}'::name []),
 (
     'core.streams',
-    '{cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
+    '{cancel_refused_at, cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
     ' starts_at, status, ticket_price, title, updated_at, visibility}'::name []
 ),
 ('core.tickets', '{refunded_at}'::name []),

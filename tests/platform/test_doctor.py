@@ -46,6 +46,84 @@ async def test_history_that_is_not_sealed(database: Clone, db: Connection) -> No
     assert (mark, text.partition(":")[0]) == ("warn", "history of 60 minutes is not sealed yet")
 
 
+RAN = """
+    INSERT INTO core.job_runs (
+        job, every_seconds, process, started_at, finished_at, outcome, items, seconds, lag_seconds, failures_in_a_row,
+        last_error, last_success_at, next_run_at, first_run_at
+    )
+    SELECT
+        $1, $2, 'host:1', t.at, t.at, $3, CASE WHEN $3 = 'done' THEN 7 END, 0.5, 0, $4, $5,
+        CASE WHEN $3 = 'done' THEN t.at END, t.at, now() - $7::text::interval
+    FROM (SELECT now() - $6::text::interval AS at) AS t
+    ON CONFLICT (job) DO UPDATE SET
+        finished_at = excluded.finished_at, started_at = excluded.started_at, outcome = excluded.outcome,
+        items = excluded.items, last_success_at = excluded.last_success_at, last_error = excluded.last_error,
+        failures_in_a_row = excluded.failures_in_a_row, first_run_at = excluded.first_run_at
+"""
+
+
+async def ran_job(db: Connection, name: str, every: int, ago: str, *, failures: int = 0, since: str = "9 days") -> None:
+    """As if a scheduler had run this job."""
+    outcome, failed = ("failed", "UndefinedTableError 42P01") if failures else ("done", None)
+    await db.execute(RAN, name, every, outcome, failures, failed, ago, since)
+
+
+async def test_no_scheduler_has_ever_run(database: Clone) -> None:
+    ran = await doctor(database.url())
+    assert ran.code == 0
+    assert finding(ran, "scheduler") == (
+        "warn",
+        "none has ever run on this database; ./run up runs one, ./run scheduler does nothing else",
+    )
+
+
+async def test_jobs_that_run_as_they_should(database: Clone) -> None:
+    for job in ("audit-ledger", "expire-holds"):
+        assert (await run_command("scheduler", "--once", job, DATABASE_URL=database.url("scheduler"))).code == 0
+    ran = await doctor(database.url())
+    assert ran.code == 0
+    mark, text = finding(ran, "scheduler")
+    assert (mark, text.startswith("a job ran 0 s ago") or "s ago, in " in text) == ("ok", True), text
+    for job in ("audit-ledger", "expire-holds"):
+        mark, text = finding(ran, f"job {job}")
+        assert (mark, text[:5]) == ("ok", "done ")
+        assert ", 0 items" in text
+    assert ", lag 0 s" in text
+    assert finding(ran, "job verify-seals") == ("ok", "has not had its turn yet")
+
+
+async def test_jobs_that_do_not(database: Clone, db: Connection) -> None:
+    await ran_job(db, "expire-holds", 5, "10 minutes")
+    await ran_job(db, "audit-ledger", 900, "40 minutes")
+    await ran_job(db, "seal-entries", 10, "3 minutes", failures=2)
+    ran = await doctor(database.url())
+    assert ran.code == 0
+    assert finding(ran, "scheduler") == (
+        "warn",
+        "no job has run for 3 min: see that ./run up or ./run scheduler is running",
+    )
+    assert finding(ran, "job expire-holds") == (
+        "warn",
+        "done 10 min ago, took 0.500 s, 7 items, lag 0 s; has not succeeded for 10 min, and is due every 5 s",
+    )
+    assert finding(ran, "job audit-ledger")[0] == "ok"
+    mark, text = finding(ran, "job seal-entries")
+    assert mark == "warn"
+    assert "2 failures in a row (UndefinedTableError 42P01); has not succeeded for 9 days" in text
+    mark, text = finding(ran, "job prune-sessions")
+    assert (mark, text) == (
+        "warn",
+        "has never run, though others have for 9 days: is a scheduler running without it?",
+    )
+
+    await ran_job(db, "seal-entries", 10, "3 seconds", failures=3)
+    ran = await doctor(database.url())
+    assert (ran.code, finding(ran, "scheduler")[0]) == (1, "ok")
+    mark, text = finding(ran, "job seal-entries")
+    assert mark == "FAIL"
+    assert text.endswith("3 failures in a row (UndefinedTableError 42P01); its log says why (docs/runbook.md, 7)")
+
+
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port that nobody can listen on: it is bound, and not listening."""

@@ -422,6 +422,10 @@ def test_after_a_crash(operator: Operator) -> None:
     assert "database system was not properly shut down" in said
     assert "0 failures" in said
     assert "attached" in operator.follow("5. Partition upkeep")
+    assert "job_done" in operator.follow("Run a job now", JOB="cancel-no-shows")
+    said = operator.follow("See the jobs")
+    assert re.search(r"^job +\| cancel-no-shows$", said, re.MULTILINE), said
+    assert "Cancel scheduled streams that never went live" in said
     assert operator.sql("SELECT sum(balance) FROM api.wallets WHERE owner_id IS NOT NULL") == "100"
 
 

@@ -13,10 +13,11 @@ import pytest_asyncio
 
 from app.settings import Settings
 from scheduler.jobs.prune_sessions import BATCH
-from scheduler.metrics import JOB_ITEMS, LEDGER_VIOLATIONS
+from scheduler.metrics import JOB_ITEMS, JOB_LAG, LEDGER_VIOLATIONS, METER_BLOCKS, NO_SHOWS
 from scheduler.process import Runner
-from scheduler.registry import Job, JobContext, all_jobs
-from tests.support.money import lapse, person, unguarded
+from scheduler.registry import JobContext, all_jobs
+from tests.support.calls import ACCEPT, OPEN, ask_for, elapse, one
+from tests.support.money import balance, lapse, person, set_status, unguarded
 from tests.support.postgres import Clone, Connection
 
 JOBS = {job.name: job for job in all_jobs()}
@@ -38,9 +39,11 @@ def _items(name: str) -> float:
 async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
     assert sorted(JOBS) == [
         "audit-ledger",
+        "cancel-no-shows",
         "close-rooms",
         "expire-holds",
         "make-partitions",
+        "meter-calls",
         "prune-live-events",
         "prune-sessions",
         "seal-entries",
@@ -62,6 +65,55 @@ async def test_expired_holds_are_closed(runner: Runner, db: Connection) -> None:
     assert await runner.run(JOBS["expire-holds"])
     assert _items("expire-holds") - before == 2
     assert await db.fetchval("SELECT held FROM core.wallets WHERE id = $1", someone.wallet) == 10
+    assert JOB_LAG.labels("expire-holds")._value.get() == 0
+    assert await db.fetchval("SELECT api.hold_lag()") is None
+    await lapse(db, holds[2])
+    assert await db.fetchval("SELECT api.hold_lag()") > timedelta(0)
+
+
+async def test_due_calls_are_metered(runner: Runner, db: Connection) -> None:
+    calls = []
+    for number, tokens in enumerate((100, 100, 10)):
+        fan = await person(db, f"fan{number}", tokens=tokens)
+        creator = await person(db, f"star{number}", roles=["creator"])
+        await ask_for(db, creator, 20)
+        call = (await one(db, OPEN, fan.id, creator.id, None))["call_id"]
+        await one(db, ACCEPT, call, creator.id)
+        calls.append(call)
+    for call in (calls[0], calls[2]):
+        await elapse(db, call, 40)
+    assert await db.fetchval("SELECT api.meter_lag()") > timedelta(seconds=5)
+    counters = [METER_BLOCKS.labels(outcome) for outcome in ("paid", "refused")]
+    before = [counter._value.get() for counter in counters]
+    assert await runner.run(JOBS["meter-calls"])
+    assert [counter._value.get() for counter in counters] == [before[0] + 1, before[1] + 1]
+    assert await db.fetchval("SELECT api.meter_lag()") == timedelta(0)
+    assert JOB_LAG.labels("meter-calls")._value.get() == 0
+    rows = await db.fetch("SELECT status, blocks FROM api.calls ORDER BY call_id")
+    assert [tuple(row) for row in rows] == [("active", 2), ("active", 1), ("ended", 1)]
+
+
+async def test_no_shows_are_cancelled_and_one_that_is_refused_stops_none(runner: Runner, db: Connection) -> None:
+    fan = await person(db, "fan", tokens=100)
+    creators = [await person(db, f"creator{n}", roles=["creator"]) for n in range(3)]
+    streams = []
+    for creator in creators:
+        stream = await db.fetchval(
+            "SELECT stream_id FROM api.create_stream($1, 'Show', $2, 'private', 10, NULL, now() - interval '2 days')",
+            creator.id,
+            f"show-{creator.id}",
+        )
+        await db.execute("SELECT api.buy_ticket($1, $2)", fan.id, stream)
+        streams.append(stream)
+    await set_status(db, creators[0].wallet, "frozen")
+    before = [NO_SHOWS.labels(outcome)._value.get() for outcome in ("cancelled", "refused")]
+    for _ in range(2):
+        assert await runner.run(JOBS["cancel-no-shows"])
+        after = [NO_SHOWS.labels(outcome)._value.get() for outcome in ("cancelled", "refused")]
+        assert [b - a for a, b in zip(before, after, strict=True)] == [2, 1]
+    states = await db.fetch("SELECT status FROM api.streams ORDER BY array_position($1, stream_id)", streams)
+    assert [row["status"] for row in states] == ["scheduled", "ended", "ended"]
+    assert await balance(db, fan.wallet) == 90
 
 
 async def test_old_sessions_and_attempts_go_and_young_ones_stay(runner: Runner, db: Connection) -> None:
@@ -136,11 +188,3 @@ async def test_long_work_has_no_limit_but_the_jobs_own(database: Clone) -> None:
         assert await pool.fetchval("SHOW statement_timeout") == "1min"
     finally:
         await pool.close()
-
-
-async def test_what_a_job_raises_ends_that_run_only(runner: Runner) -> None:
-    async def broken(_: JobContext) -> int:
-        raise RuntimeError("no")
-
-    assert not await runner.run(Job("broken", 1, 1, 1, broken))
-    assert await runner.run(JOBS["expire-holds"])

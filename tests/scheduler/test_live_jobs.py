@@ -9,7 +9,8 @@ import asyncpg
 import pytest_asyncio
 
 from app.settings import Settings
-from scheduler.jobs.close_rooms import BATCH
+from scheduler.jobs.close_rooms import BATCH, FAILURES
+from scheduler.metrics import JOB_LAG
 from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
 from tests.support.livekit import FakeLiveKit, fake_livekit
@@ -77,15 +78,18 @@ async def test_what_is_over_is_closed_once(
 async def test_while_livekit_is_away_rooms_stay_due(
     scheduler: Callable[[Settings], Runner], db: Connection, livekit: FakeLiveKit
 ) -> None:
-    made = await rooms(db, 3)
+    made = await rooms(db, FAILURES + 1)
     await end(db, *made)
-    livekit.answers = [(503, {"code": "unavailable", "msg": "later"})]
+    livekit.answers = [(503, {"code": "unavailable", "msg": "later"})] * FAILURES
     runner = scheduler(livekit.settings(Settings()))
+    assert not await runner.run(JOBS["close-rooms"])
+    assert (livekit.deleted, await due(db)) == ([], made), "it is not asked any further"
+    # there is no such room any more, and one that it cannot close stops no other
+    livekit.answers = [(404, {"code": "not_found", "msg": "none"}), (500, {"code": "internal", "msg": "no"})]
+    assert not await runner.run(JOBS["close-rooms"])
+    assert (livekit.deleted, await due(db)) == (made[2:], made[1:2])
     assert await runner.run(JOBS["close-rooms"])
-    assert (livekit.deleted, await due(db)) == ([], made)
-    livekit.answers = [(404, {"code": "not_found", "msg": "there is none"})]
-    assert await runner.run(JOBS["close-rooms"])
-    assert (livekit.deleted, await due(db)) == (made[1:], [])
+    assert await due(db) == []
 
 
 async def test_without_livekit_nothing_fails(scheduler: Callable[[Settings], Runner], db: Connection) -> None:
@@ -93,11 +97,14 @@ async def test_without_livekit_nothing_fails(scheduler: Callable[[Settings], Run
     await end(db, *made)
     assert await scheduler(Settings()).run(JOBS["close-rooms"])
     assert await due(db) == made
+    assert JOB_LAG.labels("close-rooms")._value.get() > 0
 
 
 async def test_a_run_is_bounded(scheduler: Callable[[Settings], Runner], db: Connection, livekit: FakeLiveKit) -> None:
     await db.execute(
-        "INSERT INTO core.live_rooms (id, kind) SELECT gen_random_uuid(), 'call' FROM generate_series(1, $1)", BATCH + 5
+        "INSERT INTO core.live_rooms (id, kind, reopened_at)"
+        " SELECT gen_random_uuid(), 'call', now() FROM generate_series(1, $1)",
+        BATCH + 5,
     )
     runner = scheduler(livekit.settings(Settings()))
     for closed in (BATCH, BATCH + 5):

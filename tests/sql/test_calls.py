@@ -82,11 +82,11 @@ class TestOpening:
         await ask_for(world.db, world.creator, 21)
         offer = await one(app_conn, OPEN, world.alice.id, world.creator.id, "k")
         # 21 a minute is 10.5 a block, and that is 11
-        assert (offer["status"], offer["rate_per_minute"], offer["block_price"], offer["block_seconds"]) == (
+        assert (offer["status"], offer["rate_per_minute"], offer["block_price"], offer["block_ms"]) == (
             "ringing",
             21,
             11,
-            30,
+            30_000,
         )
         assert offer["channel"] == f"call:{offer['call_id']}"
         assert (offer["rings_until"] - offer["opened_at"]).total_seconds() == 45
@@ -106,7 +106,7 @@ class TestOpening:
         await set_rate(world.db, "call_block", 7, "seconds")
         await one(app_conn, ACCEPT, ringing, world.creator.id)
         assert await balance(world.db, world.alice.wallet) == 90
-        assert await app_conn.fetchval("SELECT block_seconds FROM api.calls") == 30
+        assert await app_conn.fetchval("SELECT block_ms FROM api.calls") == 30_000
 
     async def test_the_key_opens_once(self, world: World, app_conn: Connection, ringing: UUID) -> None:
         first = await one(app_conn, OPEN, world.alice.id, world.creator.id, "k")
@@ -753,6 +753,18 @@ async def test_beats_are_bounded(world: World, app_conn: Connection) -> None:
     assert (found.slug, found.facts) == ("BATCH_TOO_LARGE", {"size": 5001, "maximum": 5000})
 
 
+async def _often(conn: Connection, query: str, argument: Any) -> None:
+    for _ in range(25):
+        await conn.fetch(query, argument)
+
+
+async def _pause(conn: Connection, calls: list[UUID]) -> None:
+    for _ in range(5):
+        for call in calls:
+            await conn.fetch(PAUSE, call, None)
+            await conn.fetch(RESUME, call, None)
+
+
 async def test_beats_beside_metering_and_pauses_do_not_deadlock(world: World, connect: Connect) -> None:
     calls: list[tuple[UUID, UUID]] = []
     for number in range(6):
@@ -765,23 +777,12 @@ async def test_beats_beside_metering_and_pauses_do_not_deadlock(world: World, co
     for call, _ in calls:
         await elapse(world.db, call, 45)
 
-    async def beats(conn: Connection, order: list[tuple[UUID, UUID]]) -> None:
-        for _ in range(25):
-            await conn.fetch(BEAT, order)
-
-    async def pauses(conn: Connection) -> None:
-        for _ in range(5):
-            for call, fan in calls:
-                await conn.fetch(PAUSE, call, fan)
-                await conn.fetch(RESUME, call, fan)
-
-    async def meter(conn: Connection) -> None:
-        for _ in range(25):
-            await conn.fetch(METER_DUE, 10)
-
+    ids = [call for call, _ in calls]
     a, b, c, d = [await connect("app") for _ in range(4)]
     try:
-        await asyncio.gather(beats(a, calls), beats(b, calls[::-1]), pauses(c), meter(d))
+        await asyncio.gather(
+            _often(a, BEAT, calls), _often(b, BEAT, calls[::-1]), _pause(c, ids), _often(d, METER_DUE, 10)
+        )
     except asyncpg.DeadlockDetectedError as exc:
         pytest.fail(f"deadlock: {exc}")
     assert {row["status"] for row in await world.db.fetch("SELECT status FROM core.calls")} == {"active"}

@@ -58,8 +58,8 @@ async def test_places(world: World, app_conn: Connection, call: UUID, stream: UU
         assert tuple(await one(app_conn, ENTER, "call", call, world.alice.id)) == (f"call-{call}", name, True)
     for kind, subject in (("stream", stream), ("call", call)):
         assert (await one(app_conn, ENTER, kind, subject, world.creator.id))["publishes"] is True
-    rooms = await app_conn.fetch("SELECT room, is_over, closed_at FROM api.live_rooms ORDER BY kind")
-    assert [tuple(row) for row in rooms] == [(f"call-{call}", False, None), (f"stream-{stream}", False, None)]
+    rooms = await app_conn.fetch("SELECT room, over_since, closed_at FROM api.live_rooms ORDER BY kind")
+    assert [tuple(row) for row in rooms] == [(f"call-{call}", None, None), (f"stream-{stream}", None, None)]
 
 
 async def test_nobody_enters_without_a_right(world: World, app_conn: Connection, call: UUID, stream: UUID) -> None:
@@ -202,7 +202,7 @@ async def test_who_comes_afterwards_opens_the_room_again(
             event = ("EV_1", "participant_joined", room, str(world.alice.id), None)
             assert await app_conn.fetchval(NOTE, *event) == "over"
             assert await app_conn.fetchval(
-                "SELECT is_over AND closed_at IS NULL AND reopened_at IS NOT NULL FROM api.live_rooms WHERE room = $1",
+                "SELECT over_since >= reopened_at AND closed_at IS NULL FROM api.live_rooms WHERE room = $1",
                 room,
             )
             await world.db.execute("UPDATE core.live_rooms SET closed_at = now()")

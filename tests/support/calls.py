@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,31 +40,33 @@ async def one(conn: Connection, query: str, *args: Any) -> asyncpg.Record:
 
 
 async def elapse(db: Connection, call: UUID, seconds: float, *, seen: bool = True) -> None:
-    """Let time pass for a call (by a superuser): all that happened is so much longer ago.
+    """Let time pass for a call (by a superuser); see pass_time."""
+    await pass_time(db, [call], seconds, seen=seen)
+
+
+async def pass_time(db: Connection, calls: Sequence[UUID], seconds: float, *, seen: bool) -> None:
+    """Let time pass for calls (by a superuser): all that happened is so much longer ago.
 
     ``seen``: both people have gone on to give signs of life.
     """
     async with unguarded(db):
         await db.execute(
             """
-            WITH call AS (
+            WITH past AS (
+                SELECT $2::numeric * interval '1 second' AS time,
+                    CASE WHEN $3 THEN interval '0' ELSE $2::numeric * interval '1 second' END AS unseen
+            ), call AS (
                 UPDATE core.calls SET
-                    opened_at = opened_at - $2::numeric * interval '1 second',
-                    accepted_at = accepted_at - $2::numeric * interval '1 second',
-                    ended_at = ended_at - $2::numeric * interval '1 second'
-                WHERE id = $1
+                    opened_at = opened_at - time, accepted_at = accepted_at - time, ended_at = ended_at - time
+                FROM past WHERE id = ANY ($1)
             )
             UPDATE core.call_clocks SET
-                running_since = running_since - $2::numeric * interval '1 second',
-                due_at = due_at - $2::numeric * interval '1 second',
-                fan_seen_at = CASE WHEN $3 THEN fan_seen_at ELSE fan_seen_at - $2::numeric * interval '1 second' END,
-                creator_seen_at = CASE
-                    WHEN $3 THEN creator_seen_at ELSE creator_seen_at - $2::numeric * interval '1 second' END,
-                fan_left_at = fan_left_at - $2::numeric * interval '1 second',
-                creator_left_at = creator_left_at - $2::numeric * interval '1 second'
-            WHERE call_id = $1
+                running_since = running_since - time, due_at = due_at - time, fan_seen_at = fan_seen_at - unseen,
+                creator_seen_at = creator_seen_at - unseen, fan_left_at = fan_left_at - time,
+                creator_left_at = creator_left_at - time
+            FROM past WHERE call_id = ANY ($1)
             """,
-            call,
+            calls,
             seconds,
             seen,
         )

@@ -105,7 +105,7 @@ BEGIN
     END IF;
 
     v_offer := ROW(
-        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, round(v_block_us / 1000000.0, 6), v_price,
+        v_id, 'call:' || v_id::text, p_creator, 'ringing', v_settings.rate_per_minute, v_block_us / 1000, v_price,
         v_now, v_now + v_ringing, false
     );
     INSERT INTO core.calls (

@@ -35,14 +35,14 @@ SELECT
     r.kind || '-' || r.id::text AS room,
     r.kind,
     r.id AS subject_id,
-    coalesce(s.status = 'ended', c.status IN ('ended', 'declined', 'missed'), true) AS is_over,
+    greatest(r.reopened_at, s.ended_at, c.ended_at) AS over_since,
     r.opened_at,
     r.reopened_at,
     r.closed_at
 FROM core.live_rooms AS r
 LEFT JOIN core.streams AS s ON r.kind = 'stream' AND s.id = r.id
 LEFT JOIN core.calls AS c ON r.kind = 'call' AND c.id = r.id;
-COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, whether that is over, and when the room was closed.';
+COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
 
 GRANT SELECT, INSERT ON core.live_rooms, core.live_events TO tessera_ledger;
 GRANT UPDATE (reopened_at, closed_at) ON core.live_rooms TO tessera_ledger;
