@@ -15,7 +15,6 @@ from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from app.core.routing import get, post
 from app.core.wiring import MONEY_BODY_LIMIT
-from app.live.queries import LiveQueries
 from app.live.service import Live
 from app.live.structs import Ended, EventAnswer, LiveStream, LiveToken, Started, StreamReference, TokenRequest
 
@@ -87,13 +86,11 @@ async def end_live(data: JSONBody[StreamReference], actor: CurrentActor, live: R
 async def discover_live(
     actor: CurrentActor,
     live: Rooms,
-    rooms: NamedDependency[LiveQueries],
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[LiveStream]:
     """Everybody's streams, newest first."""
-    assert live.livekit
-    rows = await rooms.live_streams(decode_cursor(cursor, UUID), limit + 1)
+    rows = await live.discover(decode_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda stream: stream.stream_id)
 
 
@@ -113,7 +110,6 @@ async def receive_event(request: Request[Any, Any, Any], live: Rooms) -> EventAn
 
     Events may come late, again and in any order. What is not understood is answered 200, or LiveKit would repeat it.
     """
-    assert live.livekit
     authorization = info_of(request.scope).authorization
     signature = None if authorization is None else authorization.decode("latin-1")
     return EventAnswer(outcome=await live.receive(await request.body(), signature))
@@ -121,7 +117,7 @@ async def receive_event(request: Request[Any, Any, Any], live: Rooms) -> EventAn
 
 live_router = Router(
     path="/api/v1",
-    dependencies={"live": inject(Live), "rooms": inject(LiveQueries)},
+    dependencies={"live": inject(Live)},
     request_max_body_size=MONEY_BODY_LIMIT,
     route_handlers=[create_token, start_live, end_live, discover_live, receive_event],
 )

@@ -11,7 +11,7 @@ from app.core.errors import TesseraError, error
 from app.core.metrics import LIVE_EVENTS
 from app.live.livekit import LiveKit, RoomNotClosed
 from app.live.queries import LiveQueries
-from app.live.structs import Ended, LiveToken, Outcome, Started, TokenRequest
+from app.live.structs import Ended, LiveStream, LiveToken, Outcome, Started, TokenRequest
 from app.streams.queries import StreamQueries
 
 log = structlog.get_logger("tessera.live")
@@ -80,15 +80,23 @@ class Live:
                 return Ended(stream=ended, room_closed=False)
         return Ended(stream=ended, room_closed=True)
 
+    async def discover(self, before: UUID | None, limit: int) -> list[LiveStream]:
+        """Streams that are live, newest first. Errors: LIVEKIT_NOT_CONFIGURED."""
+        if self._livekit is None:
+            raise error("LIVEKIT_NOT_CONFIGURED")
+        return await self._queries.live_streams(before, limit)
+
     async def receive(self, body: bytes, signature: str | None) -> Outcome:
         """Take in a webhook. Errors: LIVEKIT_SIGNATURE_INVALID, MALFORMED_JSON, those of api.note_live_event."""
+        livekit = self.livekit
         outcome: Outcome = "ignored"
         try:
-            event = self.livekit.read_event(body, signature)
+            event = livekit.read_event(body, signature)
             if event is not None:
                 outcome = await self._queries.note_event(event)
-        except TesseraError:
-            LIVE_EVENTS.labels("refused").inc()
+        except TesseraError as exc:
+            if exc.status < 500:
+                LIVE_EVENTS.labels("refused").inc()
             raise
         LIVE_EVENTS.labels(outcome).inc()
         return outcome
