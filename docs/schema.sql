@@ -990,105 +990,45 @@ CREATE FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) RETURNS SETOF ap
     SET enable_mergejoin TO 'off'
     AS $$
 DECLARE
-    c_asset CONSTANT text := 'TOKEN';
     c_batch CONSTANT integer := 2500;
-    v_fee_bps CONSTANT numeric := core._rate('platform_fee', c_asset);
-    v_pending integer[] := ARRAY(SELECT g.i FROM generate_series(1, cardinality(p_tickets)) AS g (i));
-    v_outcomes api.ticket_outcome[] := array_fill(NULL::api.ticket_outcome, ARRAY[coalesce(cardinality(p_tickets), 0)]);
+    v_fee_bps CONSTANT numeric := core._rate('platform_fee', 'TOKEN');
+    v_pending integer[];
     v_cases core.ticket_case[];
-    v_case core.ticket_case;
-    v_ticket core.tickets;
-    v_sold core.tickets[];
-    v_ords integer[];
-    v_requests core.transfer_request[];
-    v_results core.transfer_result[];
-    v_result core.transfer_result;
-    v_i integer;
+    v_free core.ticket_case[];
+    v_creators uuid[];
+    v_outcomes api.ticket_outcome[];
+    v_told api.ticket_outcome[];
 BEGIN
     IF cardinality(p_tickets) > c_batch THEN
         PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_tickets), 'maximum', c_batch), 'Send less at once.');
     END IF;
-    PERFORM core._lock_streams(ARRAY(SELECT r.stream_id FROM unnest(p_tickets) AS r));
-    WHILE cardinality(v_pending) > 0 LOOP
-        v_cases := ARRAY(SELECT c FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps) AS c WHERE c.turn ORDER BY c.ord);
-        v_pending := ARRAY(SELECT p.i FROM unnest(v_pending) AS p (i) WHERE p.i <> ALL (ARRAY(SELECT c.ord FROM unnest(v_cases) AS c)));
-
-        -- One or two legs a ticket that is paid for; v_ords: of each ticket the leg that its outcome is taken from.
+    PERFORM core._lock_streams(ARRAY(SELECT DISTINCT r.stream_id FROM unnest(p_tickets) AS r));
+    LOOP
         SELECT
-            array_agg(ROW(
-                l.from_id, l.to_id, l.amount, c_asset, l.kind, l.stream_id::text, l.viewer_id,
-                CASE WHEN l.lead THEN l.idempotency_key END, CASE WHEN l.lead THEN l.request_hash END,
-                l.ord, NULL, NULL
-            )::core.transfer_request ORDER BY l.ord, l.lead DESC),
-            array_agg(CASE WHEN l.lead THEN l.ord END ORDER BY l.ord, l.lead DESC)
-        INTO v_requests, v_ords
-        FROM (
-            SELECT
-                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id AS from_id,
-                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
-            FROM unnest(v_cases) AS c
-            WHERE c.price > c.fee AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
-            UNION ALL
-            SELECT
-                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id,
-                core._system_wallet('revenue', c_asset, c.viewer_id), c.fee, 'fee', c.fee = c.price
-            FROM unnest(v_cases) AS c
-            WHERE c.fee > 0 AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
-        ) AS l;
-        v_results := core._post_transfers(coalesce(v_requests, '{}'));
-
-        v_sold := '{}';
-        FOREACH v_case IN ARRAY v_cases LOOP
-            v_result := NULL;
-            IF v_case.ticket_id IS NOT NULL THEN
-                v_outcomes[v_case.ord] := core._kept_ticket(v_case.ord, v_case.ticket_id);
-                CONTINUE;
-            ELSIF (v_case.refusal).error_code IS NULL AND v_case.price > 0 THEN
-                v_i := array_position(v_ords, v_case.ord);
-                v_result := v_results[v_i];
-                v_case.refusal := ROW(v_result.error_code, v_result.error, v_result.detail);
-                IF v_case.fee > 0 AND v_case.fee < v_case.price THEN
-                    v_result.from_balance := (v_results[v_i + 1]).from_balance;
-                END IF;
-            END IF;
-            IF (v_case.refusal).error_code IS NOT NULL THEN
-                v_outcomes[v_case.ord] := ROW(
-                    v_case.ord, NULL, NULL, NULL, NULL, false,
-                    (v_case.refusal).error_code, (v_case.refusal).error, (v_case.refusal).detail
-                );
-                CONTINUE;
-            END IF;
-            v_ticket := ROW(
-                core.uuid7(), v_case.stream_id, v_case.viewer_id, v_case.price, v_case.fee, v_result.transfer_id,
-                coalesce(v_result.created_at, clock_timestamp()), NULL
-            );
-            v_sold := v_sold || v_ticket;
-            v_outcomes[v_case.ord] := ROW(
-                v_case.ord, v_ticket.id, v_ticket.price, v_result.from_balance, v_ticket.created_at, false, NULL, NULL, NULL
-            );
-            IF v_case.price = 0 THEN
-                PERFORM core._store_result(
-                    v_case.viewer_id, v_case.idempotency_key, v_case.request_hash, jsonb_build_object('ticket_id', v_ticket.id)
-                );
-            END IF;
-        END LOOP;
-        INSERT INTO core.tickets SELECT t.* FROM unnest(v_sold) AS t;
-        UPDATE core.streams AS s SET seats_sold = s.seats_sold + n.tickets
-        FROM (SELECT t.stream_id, count(*)::integer AS tickets FROM unnest(v_sold) AS t GROUP BY t.stream_id) AS n
-        WHERE s.id = n.stream_id AND s.seats IS NOT NULL;
+            array_agg(c) FILTER (WHERE c.turn AND o.sells AND c.price > 0),
+            array_agg(c) FILTER (WHERE c.turn AND o.sells AND c.price = 0),
+            array_agg(
+                CASE
+                    WHEN c.ticket_id IS NOT NULL THEN core._kept_ticket(c.ord, c.ticket_id)
+                    ELSE ROW(c.ord, NULL, NULL, NULL, NULL, false, (c.refusal).error_code, (c.refusal).error, (c.refusal).detail)::api.ticket_outcome
+                END
+            ) FILTER (WHERE c.turn AND NOT o.sells),
+            array_agg(c.ord) FILTER (WHERE NOT c.turn)
+        INTO v_cases, v_free, v_told, v_pending
+        FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps, v_creators) AS c
+        CROSS JOIN LATERAL (SELECT c.ticket_id IS NULL AND (c.refusal).error_code IS NULL AS sells) AS o;
+        IF v_pending IS NOT NULL AND v_creators IS NULL THEN
+            v_pending := NULL;
+            v_creators := core._lock_buyers(ARRAY(
+                SELECT c FROM core._ticket_cases(p_tickets, NULL, v_fee_bps, NULL) AS c
+                WHERE c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
+            ));
+            CONTINUE;
+        END IF;
+        v_outcomes := v_outcomes || v_told || core._sell_tickets(v_cases, v_free);
+        EXIT WHEN v_pending IS NULL;
     END LOOP;
-
-    INSERT INTO core.outbox (type, channels, payload)
-    SELECT
-        'ticket.sold', ARRAY['creator:' || s.creator_id::text, 'user:' || r.viewer_id::text, 'stream:' || r.stream_id::text],
-        jsonb_build_object(
-            'ticket_id', o.ticket_id, 'stream_id', r.stream_id, 'viewer_id', r.viewer_id, 'price', o.price, 'created_at', o.created_at
-        )
-    FROM unnest(v_outcomes) AS o
-    INNER JOIN unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord) ON r.ord = o.ord
-    INNER JOIN core.streams AS s ON s.id = r.stream_id
-    WHERE o.error_code IS NULL AND NOT o.replayed;
-    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o ORDER BY o.ord;
 END;
 $$;
 
@@ -1223,7 +1163,7 @@ COMMENT ON COLUMN core.streams.ticket_price IS 'Tokens; 0 is a free ticket.';
 
 COMMENT ON COLUMN core.streams.seats IS 'How many tickets there are; NULL: any number.';
 
-COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where seats are limited.';
+COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold.';
 
 COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
 
@@ -4259,7 +4199,6 @@ CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, det
         jsonb_build_object('seats', s.seats, 'seats_sold', s.seats_sold, 'tickets', count(t.id))
     FROM core.streams AS s
     LEFT JOIN core.tickets AS t ON t.stream_id = s.id
-    WHERE s.seats IS NOT NULL
     GROUP BY s.id
     HAVING s.seats_sold <> count(t.id)
     UNION ALL
@@ -5236,18 +5175,18 @@ CREATE FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) RETURNS api.tick
     LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
-    v_outcome api.ticket_outcome;
+    v_ticket core.tickets;
+    v_transfer core.transfers;
+    v_balance bigint;
 BEGIN
-    SELECT
-        p_ord, t.id, t.price,
-        e.balance - CASE WHEN t.platform_fee < t.price THEN t.platform_fee ELSE 0 END,
-        t.created_at, true, NULL, NULL, NULL
-    INTO v_outcome
-    FROM core.tickets AS t
-    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
-    LEFT JOIN core.entries AS e ON e.wallet_id = m.from_wallet_id AND e.seq = m.from_seq AND e.transfer_id = m.id
-    WHERE t.id = p_ticket;
-    RETURN v_outcome;
+    -- one after the other: a join, planned while the tables are small, may read all of a wallet's entries
+    SELECT t.* INTO v_ticket FROM core.tickets AS t WHERE t.id = p_ticket;
+    SELECT m.* INTO v_transfer FROM core.transfers AS m WHERE m.id = v_ticket.transfer_id;
+    SELECT e.balance - CASE WHEN v_ticket.platform_fee < v_ticket.price THEN v_ticket.platform_fee ELSE 0 END
+    INTO v_balance
+    FROM core.entries AS e
+    WHERE e.wallet_id = v_transfer.from_wallet_id AND e.seq = v_transfer.from_seq AND e.transfer_id = v_transfer.id;
+    RETURN ROW(p_ord, v_ticket.id, v_ticket.price, v_balance, v_ticket.created_at, true, NULL, NULL, NULL)::api.ticket_outcome;
 END;
 $$;
 
@@ -5264,6 +5203,27 @@ $$;
 ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
+
+CREATE FUNCTION core._lock_buyers(p_cases core.ticket_case[]) RETURNS uuid[]
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT v.id
+        FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (VALUES
+            (c.viewer_wallet_id), (c.creator_wallet_id),
+            (CASE WHEN c.fee > 0 THEN core._system_wallet('revenue', 'TOKEN', c.viewer_id) END)
+        ) AS v (id)
+        WHERE c.price > 0
+    ));
+    RETURN ARRAY(SELECT DISTINCT c.creator_id FROM unnest(p_cases) AS c);
+END;
+$$;
+
+ALTER FUNCTION core._lock_buyers(p_cases core.ticket_case[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) IS 'Locks the wallets of these requests in one go; returns the creators who may be paid.';
 
 CREATE FUNCTION core._lock_call(p_call uuid, p_actor uuid) RETURNS core.calls
     LANGUAGE plpgsql
@@ -6557,6 +6517,110 @@ ALTER FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) OWNER TO tessera
 
 COMMENT ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) IS 'Whether user p_user sends in the room of stream p_stream; raises where they may not even enter.';
 
+CREATE FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) RETURNS api.ticket_outcome[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    v_sales CONSTANT core.ticket_case[] := p_paid || p_free;
+    v_now timestamptz;
+    v_requests core.transfer_request[];
+    v_leads boolean[];
+    v_results core.transfer_result[];
+    v_outcomes api.ticket_outcome[];
+BEGIN
+    IF v_sales IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT
+        array_agg(ROW(
+            c.viewer_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, c.stream_id::text, c.viewer_id,
+            CASE WHEN l.lead THEN c.idempotency_key END, CASE WHEN l.lead THEN c.request_hash END,
+            CASE WHEN c.fee > 0 AND c.fee < c.price THEN c.ord END, NULL, NULL
+        )::core.transfer_request),
+        array_agg(l.lead)
+    INTO v_requests, v_leads
+    FROM unnest(p_paid) AS c
+    CROSS JOIN LATERAL (
+        SELECT c.creator_wallet_id AS wallet_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
+        WHERE c.fee < c.price
+        UNION ALL
+        SELECT core._system_wallet('revenue', c_asset, c.viewer_id), c.fee, 'fee', c.fee = c.price
+        WHERE c.fee > 0
+    ) AS l;
+    v_results := core._post_transfers(v_requests);
+    IF cardinality(v_results) > cardinality(p_paid) THEN
+        SELECT array_agg(r.result) INTO v_results
+        FROM (SELECT v_results[g.i] AS result FROM generate_subscripts(v_results, 1) AS g (i) WHERE v_leads[g.i]) AS r;
+    END IF;
+    v_now := clock_timestamp();
+
+    -- Free tickets come last: there are no results for them. A paid one has the id of its payment, as a tip has.
+    SELECT array_agg(
+        CASE
+            WHEN t.error_code IS NOT NULL
+                THEN ROW(t.ord, NULL, NULL, NULL, NULL, false, t.error_code, t.error, t.detail)::api.ticket_outcome
+            WHEN t.price = 0
+                THEN ROW(t.ord, core.uuid7(), 0, NULL, v_now, false, NULL, NULL, NULL)::api.ticket_outcome
+            ELSE ROW(
+                t.ord, t.transfer_id, t.price, t.from_balance - CASE WHEN t.fee < t.price THEN t.fee ELSE 0 END, t.created_at,
+                false, NULL, NULL, NULL
+            )::api.ticket_outcome
+        END
+    )
+    INTO v_outcomes
+    FROM ROWS FROM (unnest(v_sales), unnest(v_results)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        error_code, error, detail
+    );
+
+    INSERT INTO core.tickets (id, stream_id, viewer_id, price, platform_fee, transfer_id, created_at)
+    SELECT t.id, t.stream_id, t.viewer_id, t.price, t.fee, CASE WHEN t.price > 0 THEN t.id END, t.created_at
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    )
+    WHERE t.error_code IS NULL;
+
+    UPDATE core.streams AS s SET seats_sold = s.seats_sold + n.tickets
+    FROM (
+        SELECT c.stream_id, count(*)::integer AS tickets
+        FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS c (
+            ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id,
+            creator_wallet_id, ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed,
+            error_code, error, detail
+        )
+        WHERE c.error_code IS NULL
+        GROUP BY c.stream_id
+    ) AS n
+    WHERE s.id = n.stream_id;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
+        jsonb_build_object(
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
+        )
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    )
+    WHERE t.error_code IS NULL;
+
+    PERFORM core._store_result(t.viewer_id, t.idempotency_key, t.request_hash, jsonb_build_object('ticket_id', t.id))
+    FROM ROWS FROM (unnest(p_free), unnest(v_outcomes[cardinality(v_sales) - cardinality(p_free) + 1:])) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    );
+    RETURN v_outcomes;
+END;
+$$;
+
+ALTER FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) IS 'Sells the tickets that cost something (p_paid), then the free ones (p_free); one outcome each, in this order.';
+
 CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -6783,64 +6847,82 @@ ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
 
-CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) RETURNS SETOF core.ticket_case
+CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) RETURNS SETOF core.ticket_case
     LANGUAGE sql STABLE
     AS $$
     SELECT
         d.ord, d.viewer_id, d.stream_id, d.creator_id, d.idempotency_key, d.request_hash, d.price,
         CASE WHEN p_fee_bps > 0 THEN floor(d.price * p_fee_bps / 10000)::bigint ELSE 0 END,
         d.viewer_wallet_id, d.creator_wallet_id, d.kept_id, d.refusal,
-        d.kept_id IS NOT NULL OR (d.refusal).error_code IS NOT NULL OR (
-            d.nth = 1 AND coalesce(d.place <= d.seats_left, true)
-        )
+        NOT d.waits AND NOT (d.open AND bool_or(d.waits) OVER (PARTITION BY d.viewer_id ORDER BY d.ord))
     FROM (
         SELECT
             n.*,
-            count(*) FILTER (WHERE n.nth = 1 AND n.kept_id IS NULL AND (n.refusal).error_code IS NULL)
-                OVER (PARTITION BY n.stream_id ORDER BY n.ord) AS place
+            (
+                n.open AND (
+                    coalesce(sum(n.able) OVER (PARTITION BY n.stream_id ORDER BY n.ord) - n.able >= n.seats_left, false)
+                    OR sum(n.able) OVER (PARTITION BY n.viewer_id, n.stream_id ORDER BY n.ord) > n.able
+                )
+            ) OR (
+                n.idempotency_key IS NOT NULL
+                AND sum(n.able) OVER (PARTITION BY n.viewer_id, n.idempotency_key ORDER BY n.ord) > n.able
+            ) AS waits
         FROM (
             SELECT
                 c.*,
-                row_number() OVER (PARTITION BY c.viewer_id, c.stream_id ORDER BY c.ord) AS nth,
-                CASE
-                    WHEN octet_length(c.idempotency_key) NOT BETWEEN 1 AND 255
-                        THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(c.idempotency_key), 'maximum_bytes', 255))::core.refusal
-                    WHEN c.key_hash <> c.request_hash THEN core._key_reused(c.idempotency_key)
-                    WHEN c.viewer_status IS NULL
-                        THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', c.viewer_id))::core.refusal
-                    WHEN c.viewer_status <> 'active'
-                        THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', c.viewer_id))::core.refusal
-                    WHEN c.price IS NULL
-                        THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', c.stream_id))::core.refusal
-                    WHEN c.creator_id = c.viewer_id
-                        THEN ROW('TS111', 'OWN_STREAM', jsonb_build_object('stream_id', c.stream_id))::core.refusal
-                    WHEN c.has_id IS NOT NULL
-                        THEN ROW('TS325', 'TICKET_ALREADY_PURCHASED', jsonb_build_object('stream_id', c.stream_id, 'ticket_id', c.has_id))::core.refusal
-                    WHEN c.closed IS NOT NULL
-                        THEN ROW('TS327', 'SALES_CLOSED', jsonb_build_object('stream_id', c.stream_id, 'reason', c.closed))::core.refusal
-                    WHEN c.seats_left <= 0
-                        THEN ROW('TS326', 'SOLD_OUT', jsonb_build_object('stream_id', c.stream_id, 'seats', c.seats))::core.refusal
-                END AS refusal
+                c.kept_id IS NULL AND (c.refusal).error_code IS NULL AS open,
+                (
+                    c.kept_id IS NULL AND (c.refusal).error_code IS NULL
+                    AND (p_creators IS NULL OR c.can_pay OR c.price = 0 OR c.viewer_id = ANY (p_creators)) IS TRUE
+                )::integer AS able
             FROM (
                 SELECT
-                    r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash,
-                    u.status AS viewer_status, s.creator_id, s.ticket_price AS price, s.seats, s.seats - s.seats_sold AS seats_left,
-                    CASE
-                        WHEN s.cancelled_at IS NOT NULL THEN 'cancelled'
-                        WHEN s.status = 'ended' THEN 'ended'
-                        WHEN s.visibility = 'public' THEN 'public_stream'
-                        WHEN s.sales_from > clock_timestamp() THEN 'not_yet'
-                        WHEN s.sales_to <= clock_timestamp() THEN 'over'
-                    END AS closed,
-                    k.request_hash AS key_hash,
+                    r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash, s.creator_id,
+                    s.ticket_price AS price, s.seats - s.seats_sold AS seats_left, vw.id AS viewer_wallet_id,
+                    cw.id AS creator_wallet_id,
+                    vw.status = 'active' AND vw.balance - vw.minimum >= s.ticket_price
+                    AND (p_fee_bps = 10000 OR cw.status IN ('active', 'debits_frozen')) AS can_pay,
                     CASE WHEN k.request_hash = h.request_hash THEN t.id END AS kept_id,
-                    t.id AS has_id, vw.id AS viewer_wallet_id, cw.id AS creator_wallet_id
+                    CASE
+                        WHEN octet_length(r.idempotency_key) NOT BETWEEN 1 AND 255
+                            THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(r.idempotency_key), 'maximum_bytes', 255))::core.refusal
+                        WHEN k.request_hash <> h.request_hash THEN core._key_reused(r.idempotency_key)
+                        WHEN u.status IS NULL
+                            THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', r.viewer_id))::core.refusal
+                        WHEN u.status <> 'active'
+                            THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', r.viewer_id))::core.refusal
+                        WHEN s.ticket_price IS NULL
+                            THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', r.stream_id))::core.refusal
+                        WHEN s.creator_id = r.viewer_id
+                            THEN ROW('TS111', 'OWN_STREAM', jsonb_build_object('stream_id', r.stream_id))::core.refusal
+                        WHEN t.id IS NOT NULL
+                            THEN ROW('TS325', 'TICKET_ALREADY_PURCHASED', jsonb_build_object('stream_id', r.stream_id, 'ticket_id', t.id))::core.refusal
+                        WHEN s.closed IS NOT NULL
+                            THEN ROW('TS327', 'SALES_CLOSED', jsonb_build_object('stream_id', r.stream_id, 'reason', s.closed))::core.refusal
+                        WHEN s.seats_sold >= s.seats
+                            THEN ROW('TS326', 'SOLD_OUT', jsonb_build_object('stream_id', r.stream_id, 'seats', s.seats))::core.refusal
+                    END AS refusal
                 FROM unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord)
                 CROSS JOIN LATERAL (
                     SELECT core._request_hash(r.idempotency_key, record_send(ROW('ticket'::text, r.viewer_id, r.stream_id)))
+                    OFFSET 0
                 ) AS h (request_hash)
+                -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
                 LEFT JOIN LATERAL (SELECT x.status FROM core.users AS x WHERE x.id = r.viewer_id LIMIT 1) AS u ON true
-                LEFT JOIN LATERAL (SELECT x.* FROM core.streams AS x WHERE x.id = r.stream_id LIMIT 1) AS s ON true
+                LEFT JOIN LATERAL (
+                    SELECT
+                        x.creator_id, x.ticket_price, x.seats, x.seats_sold,
+                        CASE
+                            WHEN x.cancelled_at IS NOT NULL THEN 'cancelled'
+                            WHEN x.status = 'ended' THEN 'ended'
+                            WHEN x.visibility = 'public' THEN 'public_stream'
+                            WHEN x.sales_from > clock_timestamp() THEN 'not_yet'
+                            WHEN x.sales_to <= clock_timestamp() THEN 'over'
+                        END AS closed
+                    FROM core.streams AS x
+                    WHERE x.id = r.stream_id
+                    LIMIT 1
+                ) AS s ON true
                 LEFT JOIN LATERAL (
                     SELECT x.request_hash FROM core.idempotency_keys AS x
                     WHERE x.actor_id = r.viewer_id AND x.key = r.idempotency_key LIMIT 1
@@ -6849,21 +6931,23 @@ CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending int
                     SELECT x.id FROM core.tickets AS x WHERE x.stream_id = r.stream_id AND x.viewer_id = r.viewer_id LIMIT 1
                 ) AS t ON true
                 LEFT JOIN LATERAL (
-                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
+                    SELECT w.id, w.status, w.balance, w.minimum FROM core.wallets AS w
+                    WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS vw ON true
                 LEFT JOIN LATERAL (
-                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
+                    SELECT w.id, w.status FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS cw ON true
-                WHERE r.ord = ANY (p_pending)
+                WHERE p_pending IS NULL OR r.ord = ANY (p_pending)
+                OFFSET 0
             ) AS c
         ) AS n
     ) AS d
     ORDER BY d.ord
 $$;
 
-ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) OWNER TO tessera_ledger;
+ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) IS 'The requests at positions p_pending, each with stream, price, fee, wallets, and what speaks against it.';
+COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) IS 'The requests at positions p_pending (NULL: all), each with stream, price, fee, wallets, and what speaks against it. p_creators: who may get tokens by these requests; NULL while the wallets are not locked, so that anybody may be able to pay.';
 
 CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -8875,6 +8959,8 @@ REVOKE ALL ON FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) FROM PUBL
 
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
@@ -8937,6 +9023,8 @@ REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
@@ -8953,7 +9041,7 @@ REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for u
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
 

@@ -25,6 +25,8 @@ TABLES = (
     "entries",
     "idempotency_keys",
     "tips",
+    "streams",
+    "tickets",
     "users",
     "holds",
     "captures",
@@ -32,6 +34,8 @@ TABLES = (
     "outbox",
     "audit_log",
 )
+TICKETS = "SELECT * FROM api.buy_tickets($1::api.ticket_request[])"
+STREAM = "SELECT stream_id FROM api.create_stream($1, 'T', $2, 'private', 5, 1000, NULL, NULL, NULL)"
 STATEMENT = "SELECT count(*) FROM api.statement($1, NULL, NULL, $2, $3, NULL)"
 BALANCE_AT = "SELECT api.balance_at($1, $2)"
 TIPS_OF = "SELECT * FROM api.tips AS t WHERE t.{side}_id = $1 AND t.tip_id < $2 ORDER BY t.tip_id DESC LIMIT 10"
@@ -46,6 +50,11 @@ OLD_HOLDS_AND_ACTS = """
     SELECT core.uuid7(), w.id, 5, 5, now(), now() + interval '1 day', now(), w.asset, 'hold', 'released', 'test'
     FROM core.wallets AS w WHERE w.owner_id IS NOT NULL;
     INSERT INTO core.audit_log (action, subject_id) SELECT 'user.seen', u.id FROM core.users AS u"""
+OLD_STREAMS_AND_TICKETS = """
+    INSERT INTO core.streams (creator_id, title, channel, visibility, seats, seats_sold)
+    SELECT u.id, 'T', 'old-' || u.username, 'private', 1, 1 FROM core.users AS u;
+    INSERT INTO core.tickets (stream_id, viewer_id, price, platform_fee, created_at)
+    SELECT s.id, s.creator_id, 0, 0, now() FROM core.streams AS s WHERE s.channel LIKE 'old-%'"""
 LAST_ID = UUID(int=2**128 - 1)
 PEOPLE = 2000
 SMALL_PAGES = 8
@@ -56,7 +65,9 @@ MONTHS = 3
 class Calls:
     """One call of each kind, and how many rows it may fetch from all tables together."""
 
-    def __init__(self, users: list[asyncpg.Record], creators: list[asyncpg.Record], transfer: UUID) -> None:
+    def __init__(
+        self, users: list[asyncpg.Record], creators: list[asyncpg.Record], transfer: UUID, streams: list[UUID]
+    ) -> None:
         wallets = [user["wallet"] for user in users]
         ids = [user["id"] for user in users]
         pay = Transfer(source=wallets[0], target=wallets[1], amount=1, key="single", actor=ids[0])
@@ -68,6 +79,7 @@ class Calls:
             Tip(sender=i, creator=creators[n % len(creators)]["id"], amount=50, key=f"tip-{n}").arguments()
             for n, i in enumerate(ids)
         ]
+        tickets = [(i, stream, f"ticket-{stream}") for i in ids for stream in streams]
         size = len(users)
         creator = creators[0]
         refund = (transfer, None, "refund", "refuse", None, None)
@@ -78,6 +90,9 @@ class Calls:
             ("replayed batch", BATCH, (batch,), 20 * size),
             ("tips", TIPS, (tips,), 30 * size),
             ("replayed tips", TIPS, (tips,), 60 * size),
+            ("tickets", TICKETS, (tickets,), 40 * len(tickets)),
+            ("replayed tickets", TICKETS, (tickets,), 40 * len(tickets)),
+            ("tickets twice", TICKETS, ([(*ticket[:2], None) for ticket in tickets],), 40 * len(tickets)),
             ("statement", STATEMENT, (creators[0]["wallet"], None, 5), 20),
             ("deep page", STATEMENT, (creators[0]["wallet"], PEOPLE, 10), 40),
             ("balance_at", BALANCE_AT, (creators[0]["wallet"], datetime(2000, 1, 1, tzinfo=UTC)), 30),
@@ -127,6 +142,8 @@ async def _grow(conn: Connection) -> None:
     users = await _people(conn, limit=PEOPLE)
     creators = await _people(conn, "creator")
     await conn.fetch(BATCH, [Transfer(source=mint, target=u["wallet"], amount=10**6).item() for u in users])
+    async with unguarded(conn):
+        await conn.execute(OLD_STREAMS_AND_TICKETS)
     for turn in range(MONTHS):
         tips = [Tip(sender=u["id"], creator=creators[0]["id"], amount=50, key=f"old-{turn}").arguments() for u in users]
         await conn.fetch(TIPS, tips)
@@ -172,6 +189,7 @@ async def _while_empty(session: Connection, *, dba: bool = False) -> None:
         [{"id": NOBODY, "wallet": NOBODY}] * 2,  # type: ignore[list-item]
         [{"id": NOBODY, "wallet": NOBODY}],  # type: ignore[list-item]
         NOBODY,
+        [NOBODY],
     )
     for _ in range(8):
         for _, query, args, _ in nobody.of_a_dba if dba else nobody.all + nobody.views:
@@ -181,12 +199,15 @@ async def _while_empty(session: Connection, *, dba: bool = False) -> None:
                 assert error.sqlstate in {"TS210", "TS211", "TS214"}  # noqa: PT017
 
 
-async def _a_little(conn: Connection) -> None:
-    """A few rows in each table, and statistics that say so: scans look cheap."""
+async def _a_little(conn: Connection, session: Connection) -> None:
+    """A few rows in each table, and statistics that say so: scans look cheap. The session has sold tickets by then."""
     people = [await person(conn, name, tokens=9, roles=["creator"]) for name in ("one", "two")]
     for sender, creator in (people, people[::-1]):
         await tip(conn, Tip(sender=sender.id, creator=creator.id, amount=3, key="k"))
-    await conn.execute("ANALYZE")
+    stream = await conn.fetchval(STREAM, people[0].id, "tiny")
+    for key in ("k", "l"):
+        await conn.execute("ANALYZE")
+        await session.fetch(TICKETS, [(people[1].id, stream, key)] * 2)
 
 
 @pytest.mark.parametrize("bps", [0, 250])
@@ -198,7 +219,7 @@ async def test_no_scans_once_tables_have_grown(
     session, person_ = await connect("app"), await connect("dba")
     await set_fee(db, bps)
     if start == "tiny":
-        await _a_little(db)
+        await _a_little(db, session)
     await _while_empty(session)
     await _while_empty(person_, dba=True)
     await _grow(db)
@@ -210,7 +231,9 @@ async def test_no_scans_once_tables_have_grown(
         await db.execute("ANALYZE core.refunds")
     assert await db.fetchval("SELECT count(DISTINCT tableoid) FROM core.entries") == MONTHS + 1
     one = await db.fetchval("SELECT id FROM core.transfers WHERE kind = 'tip' ORDER BY id OFFSET 3000 LIMIT 1")
-    calls = Calls(await _people(db, offset=100), await _people(db, "creator"), one)
+    creators = await _people(db, "creator")
+    streams = [await db.fetchval(STREAM, creators[0]["id"], f"new-{n}") for n in range(3)]
+    calls = Calls(await _people(db, offset=100), creators, one, streams)
     found = {}
     # views have no settings of their own: their plans are those of tables that autovacuum has seen
     views = ((session, calls.views), (person_, calls.of_a_dba)) if analyzed else ()
