@@ -298,6 +298,28 @@ ALTER TYPE api.transfer_request OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.transfer_request IS 'One transfer asked of api.transfer_batch. from_wallet_id NULL: the actor''s wallet of the asset. to_wallet_id NULL: to_user_id''s wallet. amount in minor units of the asset. kind and asset NULL: transfer, TOKEN.';
 
+CREATE TYPE api.watch_beat AS (
+	user_id uuid,
+	stream_id uuid
+);
+
+ALTER TYPE api.watch_beat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.watch_beat IS 'Somebody says that they are watching a stream.';
+
+CREATE TYPE api.watch_outcome AS (
+	ord integer,
+	viewers integer,
+	seen_until timestamp with time zone,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.watch_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.watch_outcome IS 'What became of the beat at position ord: how many watch, by the last count, and until when this viewer is counted; or error_code (TSnnn), its slug in error, and facts in detail.';
+
 CREATE TYPE core.call_case AS (
 	call_id uuid,
 	fan_id uuid,
@@ -1121,6 +1143,37 @@ ALTER FUNCTION api.cancel_no_shows(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.cancel_no_shows(p_limit integer) IS 'Cancels scheduled streams whose starts_at passed longer ago than the rate stream_no_show (seconds) and that never went live, and gives their tickets back, up to p_limit streams (100) in this transaction; a row for each. One whose tickets cannot be given back is left as it is, says why, and has its next turn ten minutes later. Streams without starts_at stay. Call it until it returns nothing; the scheduler does so every minute.';
 
+CREATE TABLE core.stream_totals (
+    stream_id uuid NOT NULL,
+    shard smallint NOT NULL,
+    tips bigint NOT NULL,
+    tip_count bigint NOT NULL,
+    CONSTRAINT stream_totals_shard_check CHECK (((shard >= 0) AND (shard <= 15))),
+    CONSTRAINT stream_totals_tip_count_check CHECK ((tip_count >= 0)),
+    CONSTRAINT stream_totals_tips_check CHECK ((tips >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.stream_totals OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.stream_totals IS 'What was tipped during a stream, in 16 parts, so that sessions rarely wait for the same row. Written by api.send_tips in the commit of the tips.';
+
+COMMENT ON COLUMN core.stream_totals.tips IS 'Tokens that senders paid, fees included. Refunds do not lower it.';
+
+CREATE TABLE core.stream_viewers (
+    stream_id uuid NOT NULL,
+    viewers integer NOT NULL,
+    peak integer NOT NULL,
+    counted_at timestamp with time zone NOT NULL,
+    CONSTRAINT stream_viewers_peak CHECK ((peak >= viewers)),
+    CONSTRAINT stream_viewers_viewers_check CHECK ((viewers >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.stream_viewers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.stream_viewers IS 'How many watch a stream, and how many did at most, as of the last time it had changed. Written by api.count_viewers.';
+
 CREATE TABLE core.streams (
     id uuid DEFAULT core.uuid7() NOT NULL,
     creator_id uuid NOT NULL,
@@ -1187,12 +1240,21 @@ CREATE VIEW api.streams AS
     started_at,
     ended_at,
     cancelled_at,
-    created_at
+    created_at,
+    ( SELECT (COALESCE(sum(t.tips), (0)::numeric))::bigint AS "coalesce"
+           FROM core.stream_totals t
+          WHERE (t.stream_id = s.id)) AS total_tips,
+    COALESCE(( SELECT v.viewers
+           FROM core.stream_viewers v
+          WHERE (v.stream_id = s.id)), 0) AS viewers,
+    COALESCE(( SELECT v.peak
+           FROM core.stream_viewers v
+          WHERE (v.stream_id = s.id)), 0) AS peak_viewers
    FROM core.streams s;
 
 ALTER VIEW api.streams OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.streams IS 'Streams: whose, when, who may watch, what a ticket costs (tokens) and how many are left (NULL: any number).';
+COMMENT ON VIEW api.streams IS 'Streams: whose, when, who may watch, what a ticket costs (tokens) and how many are left (NULL: any number), what was tipped (tokens, refunds not taken off), how many watch.';
 
 CREATE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1410,6 +1472,65 @@ ALTER FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNE
 
 COMMENT ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Closes wallet p_wallet for good; it must have nothing in it, held, or owed (TS323). Closed already: nothing changes.';
 
+CREATE FUNCTION api.count_viewers(p_limit integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_limit CONSTANT integer := least(greatest(coalesce(p_limit, 5000), 1), 50000);
+    v_changed integer;
+BEGIN
+    WITH counted AS (
+        SELECT v.stream_id, count(*)::integer AS viewers
+        FROM core.viewers AS v
+        INNER JOIN core.streams AS s ON s.id = v.stream_id AND s.status = 'live'
+        WHERE v.seen_until > v_now
+        GROUP BY v.stream_id
+    ),
+    changed AS (
+        INSERT INTO core.stream_viewers AS n (stream_id, viewers, peak, counted_at)
+        SELECT coalesce(c.stream_id, b.stream_id), coalesce(c.viewers, 0), coalesce(c.viewers, 0), v_now
+        FROM counted AS c
+        FULL JOIN (SELECT x.stream_id, x.viewers FROM core.stream_viewers AS x WHERE x.viewers > 0) AS b
+            ON b.stream_id = c.stream_id
+        WHERE c.viewers IS DISTINCT FROM b.viewers
+        ORDER BY 1
+        ON CONFLICT ON CONSTRAINT stream_viewers_pkey DO UPDATE
+        SET viewers = excluded.viewers, peak = greatest(n.peak, excluded.viewers), counted_at = excluded.counted_at
+        WHERE n.viewers <> excluded.viewers AND n.counted_at < excluded.counted_at
+        RETURNING n.stream_id, n.viewers, n.peak, n.counted_at
+    )
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT 'stream.viewers', ARRAY['stream:' || c.stream_id::text], to_jsonb(c)
+    FROM changed AS c;
+    GET DIAGNOSTICS v_changed = ROW_COUNT;
+
+    DELETE FROM core.viewers AS v
+    USING (
+        SELECT x.stream_id, x.user_id FROM core.viewers AS x
+        WHERE x.seen_until <= v_now
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    ) AS o
+    WHERE v.stream_id = o.stream_id AND v.user_id = o.user_id;
+    DELETE FROM core.chat_counters AS c
+    USING (
+        SELECT x.stream_id, x.user_id FROM core.chat_counters AS x
+        WHERE x.since <= v_now - interval '1 hour'
+        ORDER BY x.since
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    ) AS o
+    WHERE c.stream_id = o.stream_id AND c.user_id = o.user_id;
+    RETURN v_changed;
+END;
+$$;
+
+ALTER FUNCTION api.count_viewers(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.count_viewers(p_limit integer) IS 'Counts the viewers of live streams and returns how many numbers have changed; takes out up to p_limit leases that have lapsed. The scheduler calls it every 5 seconds, and subscribers get at most one number a stream each time.';
+
 CREATE FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean DEFAULT false, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1453,16 +1574,10 @@ CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, 
     AS $_$
 DECLARE
     v_id uuid;
-    v_field text := CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
-        WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel'
-        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
-        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
-        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
-        WHEN p_starts_at IN ('infinity', '-infinity') THEN 'starts_at'
-        WHEN p_sales_from IN ('infinity', '-infinity') THEN 'sales_from'
-        WHEN p_sales_to IN ('infinity', '-infinity') OR p_sales_to <= p_sales_from THEN 'sales_to'
-    END;
+    v_field text := coalesce(
+        core._stream_fault(p_title, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
+        CASE WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel' END
+    );
 BEGIN
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
@@ -2036,6 +2151,9 @@ BEGIN
     END IF;
     IF p_room LIKE 'call-%' THEN
         v_applied := core._note_call_presence(v_subject, v_user, CASE WHEN v_came THEN 'joined' ELSE 'left' END, v_at);
+    ELSIF EXISTS (SELECT FROM core.users AS u WHERE u.id = v_user) THEN
+        PERFORM core._note_viewer(v_subject, v_user, v_came, v_at);
+        v_applied := true;
     END IF;
     RETURN CASE WHEN v_applied THEN 'applied' ELSE 'ignored' END;
 END;
@@ -2043,7 +2161,7 @@ $_$;
 
 ALTER FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events may shorten a call, and never pay for anything.';
+COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events count viewers and may shorten a call, and never pay for anything.';
 
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2460,6 +2578,93 @@ ALTER FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uu
 
 COMMENT ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Posts the legs in order, up to 5000, all of them or (raising the first refusal) none; a later leg may use what an earlier one brought. A leg moves an amount between two wallets of one asset, so each asset sums to zero; an exchange goes through liquidity wallets: one leg in each asset. Any wallet may pay: the caller answers for that. p_key makes it safe to repeat; p_metadata (up to 4 KiB) and p_event_at go to every leg.';
 
+CREATE FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text DEFAULT NULL::text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_window CONSTANT interval := '1 minute';
+    v_limit CONSTANT integer := core._rate('chat_messages_minute')::integer;
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('chat'::text, p_stream, p_user, p_body)));
+    v_now timestamptz;
+    v_since timestamptz;
+    v_used integer;
+    v_stored jsonb;
+    v_stream core.streams;
+BEGIN
+    IF p_user IS NULL OR (char_length(p_body) BETWEEN 1 AND 500 AND p_body ~ '\S') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', CASE WHEN p_user IS NULL THEN 'user' ELSE 'body' END),
+            'A message has an author and 1 to 500 characters.'
+        );
+    END IF;
+    PERFORM core._check_actor(p_user);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.id IS NULL THEN
+        PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
+    END IF;
+    INSERT INTO core.chat_counters AS c (stream_id, user_id, since, used)
+    VALUES (p_stream, p_user, date_bin(c_window, clock_timestamp(), '2000-01-01 00:00:00+00'), 1)
+    ON CONFLICT ON CONSTRAINT chat_counters_pkey DO UPDATE
+    SET
+        -- the next minute may have begun while this one waited for the counter
+        since = CASE WHEN c.since = excluded.since + c_window THEN c.since ELSE excluded.since END,
+        used = CASE WHEN c.since IN (excluded.since, excluded.since + c_window) THEN c.used + 1 ELSE 1 END
+    RETURNING c.since, c.used INTO v_since, v_used;
+    v_now := clock_timestamp();
+
+    v_stored := core._stored_result(p_user, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        UPDATE core.chat_counters AS c SET used = v_used - 1 WHERE c.stream_id = p_stream AND c.user_id = p_user;
+        message_id := v_stored ->> 'message_id';
+        created_at := v_stored ->> 'created_at';
+        replayed := true;
+        RETURN;
+    ELSIF v_stream.status = 'ended' THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'Nothing was posted.'
+        );
+    END IF;
+    PERFORM core._admit(p_stream, p_user);
+    IF EXISTS (SELECT FROM core.bans AS b WHERE b.creator_id = v_stream.creator_id AND b.user_id = p_user) THEN
+        PERFORM core._raise(
+            'TS507', 'BANNED', jsonb_build_object('creator_id', v_stream.creator_id), 'The creator does not want to hear from you.'
+        );
+    ELSIF v_used > v_limit THEN
+        PERFORM core._raise(
+            'TS604', 'CHAT_LIMIT',
+            jsonb_build_object(
+                'stream_id', p_stream, 'maximum', v_limit, 'resets_at', v_since + c_window,
+                'retry_after', greatest(1, ceil(extract(EPOCH FROM v_since + c_window - v_now))::integer)
+            ),
+            'Nothing was posted.'
+        );
+    END IF;
+    INSERT INTO core.messages AS m (stream_id, user_id, body, created_at) VALUES (p_stream, p_user, p_body, v_now)
+    RETURNING m.id INTO message_id;
+    created_at := v_now;
+    replayed := false;
+    PERFORM core._store_result(p_user, p_key, v_hash, jsonb_build_object('message_id', message_id, 'created_at', created_at));
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'chat.message', ARRAY['stream:' || p_stream::text],
+        jsonb_build_object(
+            'message_id', message_id, 'stream_id', p_stream, 'user_id', p_user, 'username', u.username, 'body', p_body,
+            'created_at', v_now
+        )
+    FROM core.users AS u
+    WHERE u.id = p_user;
+END;
+$$;
+
+ALTER FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Posts p_body, 1 to 500 characters, to the chat of stream p_stream for user p_user, who may watch it and is not banned by its creator. As many in a minute as the rate chat_messages_minute says. p_key makes it safe to repeat.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2686,6 +2891,47 @@ $$;
 ALTER FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) IS 'Gives back what hold p_hold still sets aside and closes it. One that has expired or is closed is TS316. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_message core.messages;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    SELECT m.* INTO v_message FROM core.messages AS m
+    WHERE m.id = p_message AND m.stream_id = p_stream
+    FOR NO KEY UPDATE;
+    IF v_message.id IS NULL THEN
+        PERFORM core._raise(
+            'TS225', 'MESSAGE_NOT_FOUND', jsonb_build_object('stream_id', p_stream, 'message_id', p_message), 'api.messages lists them.'
+        );
+    ELSIF
+        p_actor <> v_message.user_id
+        AND NOT EXISTS (SELECT FROM core.streams AS s WHERE s.id = p_stream AND s.creator_id = p_actor)
+        AND NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND u.roles && ARRAY['moderator', 'admin'])
+    THEN
+        PERFORM core._raise(
+            'TS504', 'FORBIDDEN', jsonb_build_object('message_id', p_message, 'required_role', 'moderator'),
+            'Its author, the stream''s creator and moderators may.'
+        );
+    ELSIF v_message.removed_at IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE core.messages AS m SET removed_at = clock_timestamp(), removed_by = p_actor WHERE m.id = p_message;
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'chat.message_removed', ARRAY['stream:' || p_stream::text],
+        jsonb_build_object('message_id', p_message, 'stream_id', p_stream, 'removed_by', p_actor)
+    );
+    RETURN true;
+END;
+$$;
+
+ALTER FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) IS 'Removes message p_message from the chat of stream p_stream; false where it was removed before. p_actor, where named, must be its author, the stream''s creator, or a moderator.';
 
 CREATE FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3068,6 +3314,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
     SELECT
@@ -3081,8 +3328,9 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
-        array_agg(l.lead)
-    INTO v_requests, v_refusals, v_fees, v_leads
+        array_agg(l.lead),
+        bool_or(t.stream_id IS NOT NULL)
+    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
@@ -3124,6 +3372,20 @@ BEGIN
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    IF v_streamed THEN
+        INSERT INTO core.stream_totals AS s (stream_id, shard, tips, tip_count)
+        SELECT o.stream_id, pg_backend_pid() % 16, sum(o.amount), count(*)
+        FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
+            sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+            transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        )
+        WHERE o.error_code IS NULL AND NOT o.replayed AND o.stream_id IS NOT NULL
+        GROUP BY o.stream_id
+        ORDER BY o.stream_id
+        ON CONFLICT ON CONSTRAINT stream_totals_pkey DO UPDATE
+        SET tips = s.tips + excluded.tips, tip_count = s.tip_count + excluded.tip_count;
+    END IF;
 
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
@@ -3431,16 +3693,7 @@ CREATE FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access b
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    SELECT CASE
-        WHEN s.creator_id = p_viewer THEN 'owner'
-        WHEN s.visibility = 'public' THEN 'public_stream'
-        WHEN EXISTS (
-            SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
-        ) THEN 'ticket_purchased'
-        ELSE 'no_ticket'
-    END INTO reason
-    FROM core.streams AS s
-    WHERE s.id = p_stream;
+    reason := core._access_reason(p_stream, p_viewer);
     IF reason IS NULL THEN
         PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
     END IF;
@@ -3451,6 +3704,100 @@ $$;
 ALTER FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) IS 'Whether user p_viewer may watch stream p_stream, and why: owner, public_stream, ticket_purchased or no_ticket.';
+
+CREATE TABLE core.messages (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    body text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    removed_at timestamp with time zone,
+    removed_by uuid,
+    CONSTRAINT messages_body_check CHECK (((char_length(body) >= 1) AND (char_length(body) <= 500))),
+    CONSTRAINT messages_removed CHECK (((removed_by IS NULL) OR (removed_at IS NOT NULL)))
+);
+
+ALTER TABLE core.messages OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.messages IS 'Messages in the chats of streams. Written by api.post_message and api.remove_message.';
+
+COMMENT ON COLUMN core.messages.removed_at IS 'From then on nobody is shown the body; it is kept for whoever looks into complaints.';
+
+COMMENT ON COLUMN core.messages.removed_by IS 'Its author, the stream''s creator or a moderator; NULL: an operator, by hand.';
+
+CREATE TABLE core.users (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    email text NOT NULL,
+    username text NOT NULL,
+    display_name text NOT NULL,
+    password_hash text,
+    roles text[] DEFAULT '{}'::text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    token_epoch integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    referred_by_id uuid,
+    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
+    CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
+    CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9][a-z0-9_.-]{1,31}$'::text))
+);
+
+ALTER TABLE core.users OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.users IS 'People. A new row opens a wallet for each asset that opens with a user.';
+
+COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
+
+COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
+
+COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
+
+COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
+
+CREATE VIEW api.messages AS
+ SELECT m.id AS message_id,
+    m.stream_id,
+    m.user_id,
+    u.username,
+        CASE
+            WHEN (m.removed_at IS NULL) THEN m.body
+            ELSE NULL::text
+        END AS body,
+    m.created_at,
+    m.removed_at,
+    m.removed_by
+   FROM (core.messages m
+     LEFT JOIN core.users u ON ((u.id = m.user_id)));
+
+ALTER VIEW api.messages OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.messages IS 'Messages in the chats of streams; no body where one was removed.';
+
+CREATE FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 50) RETURNS SETOF api.messages
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+BEGIN
+    PERFORM core._admit(p_stream, p_viewer);
+    RETURN QUERY
+    SELECT m.* FROM api.messages AS m
+    WHERE
+        m.stream_id = p_stream AND m.removed_at IS NULL
+        AND m.message_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    ORDER BY m.message_id DESC
+    LIMIT least(greatest(coalesce(p_limit, 50), 1), 1000);
+END;
+$$;
+
+ALTER FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) IS 'Messages of stream p_stream that are not removed, newest first, up to p_limit (1000 at most), those before p_before, as user p_viewer may read them.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -3636,6 +3983,58 @@ ALTER FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) O
 
 COMMENT ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Ends the freeze of wallet p_wallet. Not frozen: nothing changes. A closed one is TS311.';
 
+CREATE FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_fields CONSTANT text[] := ARRAY[
+        'title', 'visibility', 'ticket_price', 'seats', 'starts_at', 'sales_from', 'sales_to'
+    ];
+    v_old core.streams := core._open_stream(p_stream, p_actor);
+    v_new core.streams;
+    v_field text;
+BEGIN
+    IF jsonb_typeof(p_changes) = 'object' THEN
+        SELECT k.name INTO v_field FROM jsonb_object_keys(p_changes) AS k (name) WHERE k.name <> ALL (c_fields) LIMIT 1;
+    ELSE
+        v_field := 'changes';
+    END IF;
+    IF v_field IS NULL THEN
+        BEGIN
+            v_new := jsonb_populate_record(v_old, p_changes);
+            v_new.title := btrim(v_new.title);
+            v_field := core._stream_fault(
+                v_new.title, v_new.visibility, v_new.ticket_price, v_new.seats, v_new.starts_at, v_new.sales_from, v_new.sales_to
+            );
+        EXCEPTION WHEN data_exception THEN
+            v_field := 'changes';
+        END;
+    END IF;
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was changed.');
+    ELSIF v_new.seats < v_new.seats_sold THEN
+        PERFORM core._raise(
+            'TS331', 'SEATS_SOLD',
+            jsonb_build_object('stream_id', p_stream, 'seats', v_new.seats, 'seats_sold', v_new.seats_sold), 'Nothing was changed.'
+        );
+    END IF;
+    IF v_new IS DISTINCT FROM v_old THEN
+        UPDATE core.streams AS s
+        SET
+            title = v_new.title, visibility = v_new.visibility, ticket_price = v_new.ticket_price, seats = v_new.seats,
+            starts_at = v_new.starts_at, sales_from = v_new.sales_from, sales_to = v_new.sales_to, updated_at = clock_timestamp()
+        WHERE s.id = p_stream;
+        PERFORM core._stream_event('stream.updated', p_stream);
+    END IF;
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
+END;
+$$;
+
+ALTER FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) IS 'Changes the fields of stream p_stream that the object p_changes names: title, visibility, ticket_price, seats, starts_at, sales_from, sales_to; null takes away the last four. Never fewer seats than tickets sold. Tickets sold stay paid for at the price they had, also when the stream becomes public. p_actor must be its creator where named.';
+
 CREATE FUNCTION api.verify_seals(p_from_block bigint DEFAULT NULL::bigint, p_to_block bigint DEFAULT NULL::bigint) RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3741,6 +4140,89 @@ ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
 
+CREATE FUNCTION api.watch_streams(p_beats api.watch_beat[]) RETURNS SETOF api.watch_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2500;
+    v_until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => core._rate('viewer_lease')::integer);
+    v_outcomes api.watch_outcome[];
+    v_counted boolean[];
+BEGIN
+    IF cardinality(p_beats) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_beats), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    SELECT
+        array_agg(ROW(
+            c.ord,
+            CASE WHEN (c.refusal).error_code IS NULL THEN c.viewers END, CASE WHEN (c.refusal).error_code IS NULL THEN v_until END,
+            (c.refusal).error_code, (c.refusal).error, (c.refusal).detail
+        )::api.watch_outcome ORDER BY c.ord),
+        array_agg((c.refusal).error_code IS NULL AND c.reason <> 'owner' ORDER BY c.ord)
+    INTO v_outcomes, v_counted
+    FROM (
+        SELECT
+            b.ord::integer AS ord, a.reason, coalesce(n.viewers, 0) AS viewers,
+            CASE
+                WHEN u.status IS NULL
+                    THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', b.user_id))::core.refusal
+                WHEN u.status <> 'active'
+                    THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', b.user_id))::core.refusal
+                WHEN a.reason IS NULL
+                    THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', b.stream_id))::core.refusal
+                WHEN a.reason = 'no_ticket'
+                    THEN ROW('TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', b.stream_id, 'reason', a.reason))::core.refusal
+                WHEN s.status <> 'live'
+                    THEN ROW('TS330', 'STREAM_NOT_LIVE', jsonb_build_object('stream_id', b.stream_id, 'stream_status', s.status))::core.refusal
+            END AS refusal
+        FROM unnest(p_beats) WITH ORDINALITY AS b (user_id, stream_id, ord)
+        CROSS JOIN LATERAL (SELECT core._access_reason(b.stream_id, b.user_id)) AS a (reason)
+        LEFT JOIN LATERAL (SELECT x.status FROM core.users AS x WHERE x.id = b.user_id LIMIT 1) AS u ON true
+        LEFT JOIN LATERAL (SELECT x.status FROM core.streams AS x WHERE x.id = b.stream_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT x.viewers FROM core.stream_viewers AS x WHERE x.stream_id = b.stream_id LIMIT 1) AS n ON true
+    ) AS c;
+    INSERT INTO core.viewers AS v (stream_id, user_id, seen_until)
+    SELECT DISTINCT b.stream_id, b.user_id, v_until
+    FROM ROWS FROM (unnest(p_beats), unnest(v_counted)) AS b (user_id, stream_id, counted)
+    WHERE b.counted
+    ORDER BY b.stream_id, b.user_id
+    ON CONFLICT ON CONSTRAINT viewers_pkey DO UPDATE SET seen_until = greatest(v.seen_until, excluded.seen_until);
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+END;
+$$;
+
+ALTER FUNCTION api.watch_streams(p_beats api.watch_beat[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) IS 'Viewers of live streams are counted from now for as long as the rate viewer_lease says, or until their next beat; up to 2500 at once, one outcome a beat, in order. Beat about three times in a lease.';
+
+CREATE FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    RETURN (
+        SELECT CASE
+            WHEN s.creator_id = p_viewer THEN 'owner'
+            WHEN s.visibility = 'public' THEN 'public_stream'
+            WHEN EXISTS (
+                SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
+            ) THEN 'ticket_purchased'
+            ELSE 'no_ticket'
+        END
+        FROM core.streams AS s
+        WHERE s.id = p_stream
+    );
+END;
+$$;
+
+ALTER FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) IS 'Why user p_viewer may watch stream p_stream (owner, public_stream, ticket_purchased), no_ticket where they may not; NULL: no such stream.';
+
 CREATE FUNCTION core._act_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, created_at timestamp with time zone, actor_id uuid, db_user text, action text, subject_id uuid, details text, request_id text, address text)
     LANGUAGE sql STABLE
     AS $$
@@ -3752,6 +4234,24 @@ $$;
 ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
+
+CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_reason text := (api.stream_access(p_stream, p_user)).reason;
+BEGIN
+    IF v_reason = 'no_ticket' THEN
+        PERFORM core._raise(
+            'TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', p_stream, 'reason', v_reason), 'Buy a ticket first.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._admit(p_stream uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._admit(p_stream uuid, p_user uuid) IS 'Raises where user p_user may not watch stream p_stream.';
 
 CREATE FUNCTION core._alive_until(p_clock core.call_clocks) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4251,6 +4751,23 @@ CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail
     ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees
+    UNION ALL
+    -- tips of detached months are not there to be added up, but their streams are no younger than they
+    SELECT
+        'stream_total_is_sum_of_tips', 'stream ' || coalesce(k.stream_id, t.stream_id)::text,
+        jsonb_build_object('tips', t.tips, 'total', k.tips, 'tip_count', t.tip_count, 'total_count', k.tip_count)
+    FROM (
+        SELECT x.stream_id, sum(x.tips) AS tips, sum(x.tip_count) AS tip_count FROM core.stream_totals AS x GROUP BY x.stream_id
+    ) AS k
+    FULL JOIN (
+        SELECT x.stream_id, sum(x.amount) AS tips, count(*) AS tip_count FROM core.tips AS x
+        WHERE x.stream_id IS NOT NULL
+        GROUP BY x.stream_id
+    ) AS t ON t.stream_id = k.stream_id
+    WHERE
+        coalesce(t.tips, 0) > coalesce(k.tips, 0) OR coalesce(t.tip_count, 0) > coalesce(k.tip_count, 0)
+        OR (t.tips IS DISTINCT FROM k.tips OR t.tip_count IS DISTINCT FROM k.tip_count)
+        AND NOT core._is_detached(coalesce(k.stream_id, t.stream_id))
 $$;
 
 ALTER FUNCTION core._audit_tips() OWNER TO tessera_ledger;
@@ -4525,6 +5042,7 @@ CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_c
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context'))::core.refusal
         WHEN octet_length(p_tip.idempotency_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_tip.idempotency_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_tip.stream_id IS NOT NULL THEN core._tip_stream_refusal(p_tip.stream_id, p_tip.creator_id)
     END
 $$;
 
@@ -5837,6 +6355,28 @@ ALTER FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, 
 
 COMMENT ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) IS 'Notes that p_user (NULL: both of its people) joined or left the room of call p_call at p_at; false where that tells nothing. A call whose people left ends after the rate call_grace, billed up to then, unless they are seen again: such events shorten a call, and never pay for anything.';
 
+CREATE FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_until CONSTANT timestamptz :=
+        least(p_at, clock_timestamp()) + make_interval(secs => core._rate('viewer_lease')::integer);
+BEGIN
+    IF p_watching THEN
+        INSERT INTO core.viewers AS v (stream_id, user_id, seen_until)
+        SELECT s.id, p_user, v_until FROM core.streams AS s
+        WHERE s.id = p_stream AND s.creator_id <> p_user AND v_until > clock_timestamp()
+        ON CONFLICT ON CONSTRAINT viewers_pkey DO UPDATE SET seen_until = greatest(v.seen_until, excluded.seen_until);
+    ELSE
+        DELETE FROM core.viewers AS v WHERE v.stream_id = p_stream AND v.user_id = p_user AND v.seen_until <= v_until;
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) IS 'User p_user came to stream p_stream (counted for a lease, which their beats renew) or left it, at p_at.';
+
 CREATE FUNCTION core._notify_rights() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6495,21 +7035,16 @@ CREATE FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) RETURNS boolean
     LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
-    v_reason text := (api.stream_access(p_stream, p_user)).reason;
-    v_ended_at timestamptz;
+    v_stream core.streams;
 BEGIN
-    IF v_reason = 'no_ticket' THEN
+    PERFORM core._admit(p_stream, p_user);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.status = 'ended' THEN
         PERFORM core._raise(
-            'TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', p_stream, 'reason', v_reason), 'Buy a ticket first.'
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'There is nothing to see.'
         );
     END IF;
-    SELECT s.ended_at INTO v_ended_at FROM core.streams AS s WHERE s.id = p_stream;
-    IF v_ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_ended_at), 'There is nothing to see.'
-        );
-    END IF;
-    RETURN v_reason = 'owner';
+    RETURN v_stream.creator_id = p_user;
 END;
 $$;
 
@@ -6796,6 +7331,26 @@ ALTER FUNCTION core._stream_event(p_type text, p_stream uuid) OWNER TO tessera_l
 
 COMMENT ON FUNCTION core._stream_event(p_type text, p_stream uuid) IS 'Writes the event p_type with the stream as it is now.';
 
+CREATE FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
+        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
+        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
+        WHEN p_starts_at NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN 'starts_at'
+        WHEN p_sales_from NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN 'sales_from'
+        WHEN
+            p_sales_to NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' OR p_sales_to <= p_sales_from
+            THEN 'sales_to'
+    END
+$$;
+
+ALTER FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'The name of the first field that will not do; NULL when all do.';
+
 CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
     AS $$
@@ -6960,6 +7515,25 @@ $$;
 ALTER FUNCTION core._tip_fee(p_tip uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._tip_fee(p_tip uuid) IS 'The platform''s fee of a tip, in tokens.';
+
+CREATE FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    v_creator uuid := (SELECT s.creator_id FROM core.streams AS s WHERE s.id = p_stream);
+BEGIN
+    IF v_creator IS NULL THEN
+        RETURN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream))::core.refusal;
+    ELSIF v_creator <> p_creator THEN
+        RETURN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context', 'stream_id', p_stream))::core.refusal;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) IS 'The refusal of a tip whose stream is not there or somebody else''s than the creator who is tipped; NULL when it is theirs.';
 
 CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -7695,6 +8269,19 @@ ALTER TABLE core.captures OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.captures IS 'The transfers that captured a hold. Append-only.';
 
+CREATE UNLOGGED TABLE core.chat_counters (
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    used integer NOT NULL,
+    CONSTRAINT chat_counters_used_check CHECK ((used >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.chat_counters OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.chat_counters IS 'How many messages somebody has posted to a stream in the minute (UTC) that began at since. Unlogged: after a crash everybody begins anew.';
+
 CREATE TABLE core.creator_settings (
     user_id uuid NOT NULL,
     rate_per_minute bigint NOT NULL,
@@ -7956,37 +8543,6 @@ ALTER TABLE core.transfers_default OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.transfers_default IS 'Partition of core.transfers, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
 
-CREATE TABLE core.users (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    email text NOT NULL,
-    username text NOT NULL,
-    display_name text NOT NULL,
-    password_hash text,
-    roles text[] DEFAULT '{}'::text[] NOT NULL,
-    status text DEFAULT 'active'::text NOT NULL,
-    token_epoch integer DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    referred_by_id uuid,
-    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
-    CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
-    CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
-    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
-    CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9][a-z0-9_.-]{1,31}$'::text))
-);
-
-ALTER TABLE core.users OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.users IS 'People. A new row opens a wallet for each asset that opens with a user.';
-
-COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
-
-COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
-
-COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
-
-COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
-
 CREATE TABLE core.velocity_counters (
     wallet_id uuid NOT NULL,
     rule text NOT NULL,
@@ -8005,6 +8561,17 @@ COMMENT ON COLUMN core.velocity_counters.rule IS 'Name, scope and asset of the r
 COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole number of windows after 2000-01-01 00:00 UTC. An older one counts for nothing.';
 
 COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
+
+CREATE UNLOGGED TABLE core.viewers (
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    seen_until timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.viewers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.viewers IS 'Who watches which stream, until when unless they are heard of again. Unlogged: after a crash the next beats fill it. Written by api.watch_streams and core._note_viewer; api.count_viewers counts it and takes out what has lapsed.';
 
 ALTER TABLE ONLY core.audit_log ATTACH PARTITION core.audit_log_default DEFAULT;
 
@@ -8052,6 +8619,9 @@ ALTER TABLE ONLY core.calls
 ALTER TABLE ONLY core.captures
     ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
 
+ALTER TABLE ONLY core.chat_counters
+    ADD CONSTRAINT chat_counters_pkey PRIMARY KEY (stream_id, user_id);
+
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
 
@@ -8075,6 +8645,9 @@ ALTER TABLE ONLY core.live_rooms
 
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
+
+ALTER TABLE ONLY core.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.meter_blocks
     ADD CONSTRAINT meter_blocks_pkey PRIMARY KEY (call_id, block_no);
@@ -8118,6 +8691,12 @@ ALTER TABLE ONLY core.seals
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.stream_totals
+    ADD CONSTRAINT stream_totals_pkey PRIMARY KEY (stream_id, shard);
+
+ALTER TABLE ONLY core.stream_viewers
+    ADD CONSTRAINT stream_viewers_pkey PRIMARY KEY (stream_id);
+
 ALTER TABLE ONLY core.streams
     ADD CONSTRAINT streams_channel_key UNIQUE (channel);
 
@@ -8151,6 +8730,9 @@ ALTER TABLE ONLY core.users
 ALTER TABLE ONLY core.velocity_counters
     ADD CONSTRAINT velocity_counters_pkey PRIMARY KEY (wallet_id, rule);
 
+ALTER TABLE ONLY core.viewers
+    ADD CONSTRAINT viewers_pkey PRIMARY KEY (stream_id, user_id);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
 
@@ -8176,6 +8758,8 @@ CREATE INDEX calls_creator_id_idx ON core.calls USING btree (creator_id, id);
 
 CREATE INDEX calls_fan_id_idx ON core.calls USING btree (fan_id, id);
 
+CREATE INDEX chat_counters_since_idx ON core.chat_counters USING btree (since);
+
 CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
 
 CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
@@ -8190,6 +8774,8 @@ CREATE INDEX live_rooms_open_idx ON core.live_rooms USING btree (id) WHERE (clos
 
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
+CREATE INDEX messages_stream_id_idx ON core.messages USING btree (stream_id, id);
+
 CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
 
 CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens USING btree (session_id);
@@ -8199,6 +8785,8 @@ CREATE UNIQUE INDEX refunds_transfer_id_key ON core.refunds USING btree (transfe
 CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
+
+CREATE INDEX stream_viewers_watched_idx ON core.stream_viewers USING btree (stream_id) WHERE (viewers > 0);
 
 CREATE INDEX streams_creator_id_idx ON core.streams USING btree (creator_id, id);
 
@@ -8493,6 +9081,22 @@ GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.stream_totals TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT UPDATE(tips) ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT UPDATE(tip_count) ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.stream_viewers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(viewers) ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(peak) ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(counted_at) ON TABLE core.stream_viewers TO tessera_ledger;
+
 GRANT SELECT ON TABLE core.streams TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
 
@@ -8578,6 +9182,11 @@ REVOKE ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uu
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.count_viewers(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_app;
@@ -8717,6 +9326,11 @@ GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_a
 GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -8736,6 +9350,11 @@ REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) F
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
@@ -8830,6 +9449,31 @@ GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_ac
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.messages TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.messages TO tessera_ledger;
+
+GRANT UPDATE(removed_at) ON TABLE core.messages TO tessera_ledger;
+
+GRANT UPDATE(removed_by) ON TABLE core.messages TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.users TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
+GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
+GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.messages TO tessera_app;
+GRANT SELECT ON TABLE api.messages TO tessera_scheduler;
+GRANT SELECT ON TABLE api.messages TO tessera_dba;
+GRANT SELECT ON TABLE api.messages TO tessera_readonly;
+GRANT SELECT ON TABLE api.messages TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
@@ -8855,6 +9499,11 @@ GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor 
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_app;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_scheduler;
@@ -8865,7 +9514,16 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
 
@@ -8993,6 +9651,8 @@ REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
@@ -9037,6 +9697,8 @@ REVOKE ALL ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash byte
 
 REVOKE ALL ON FUNCTION core._stream_event(p_type text, p_stream uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
@@ -9044,6 +9706,8 @@ REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_r
 REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
 
@@ -9227,6 +9891,13 @@ GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tesser
 GRANT SELECT ON TABLE core.captures TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.captures TO tessera_ledger;
 
+GRANT SELECT ON TABLE core.chat_counters TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.chat_counters TO tessera_ledger;
+
+GRANT UPDATE(since) ON TABLE core.chat_counters TO tessera_ledger;
+
+GRANT UPDATE(used) ON TABLE core.chat_counters TO tessera_ledger;
+
 GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
 GRANT SELECT ON TABLE core.creator_settings TO tessera_ledger;
@@ -9290,13 +9961,6 @@ GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers_default TO tess
 GRANT SELECT ON TABLE core.transfers_default TO tessera_dba;
 GRANT SELECT ON TABLE core.transfers_default TO tessera_ledger;
 
-GRANT SELECT ON TABLE core.users TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
-GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
-GRANT SELECT ON TABLE core.users TO tessera_scheduler;
-
-GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
-
 REVOKE ALL ON TABLE core.velocity_counters FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.velocity_counters TO tessera_owner;
 GRANT SELECT ON TABLE core.velocity_counters TO tessera_dba;
@@ -9305,6 +9969,11 @@ GRANT SELECT,INSERT ON TABLE core.velocity_counters TO tessera_ledger;
 GRANT UPDATE(since) ON TABLE core.velocity_counters TO tessera_ledger;
 
 GRANT UPDATE(used) ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.viewers TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.viewers TO tessera_ledger;
+
+GRANT UPDATE(seen_until) ON TABLE core.viewers TO tessera_ledger;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;

@@ -44,7 +44,8 @@ class LiveQueries:
             LiveStream,
             """
             SELECT
-                s.stream_id, s.title, s.channel, s.visibility, s.ticket_price, s.seats_left, s.started_at, s.creator_id,
+                s.stream_id, s.title, s.channel, s.visibility, s.ticket_price, s.seats_left, s.started_at, s.viewers,
+                s.creator_id,
                 u.username AS creator_username, u.display_name AS creator_name
             FROM api.streams AS s
             INNER JOIN core.users AS u ON u.id = s.creator_id

@@ -70,6 +70,7 @@ class LiveStream(msgspec.Struct, kw_only=True):
     ticket_price: int
     seats_left: int | None
     started_at: datetime
+    viewers: int
     creator_id: UUID
     creator_username: str
     creator_name: str

@@ -41,6 +41,7 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "audit-ledger",
         "cancel-no-shows",
         "close-rooms",
+        "count-viewers",
         "expire-holds",
         "make-partitions",
         "meter-calls",

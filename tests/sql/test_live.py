@@ -217,3 +217,24 @@ async def test_the_same_event_at_once_counts_once(world: World, connect: Connect
         event = (uuid4().hex, "participant_joined", f"call-{call}", str(world.alice.id), None)
         told = await asyncio.gather(*(session.fetchval(NOTE, *event) for session in sessions))
         assert sorted(told) == ["applied", *["repeated"] * 5]
+
+
+async def test_who_comes_into_a_stream_is_a_viewer(world: World, app_conn: Connection, stream: UUID) -> None:
+    room, people = f"stream-{stream}", (str(world.alice.id), str(world.creator.id), NOBODY)
+    viewers = "SELECT user_id FROM core.viewers WHERE stream_id = $1 AND seen_until > clock_timestamp()"
+    joined = [
+        await app_conn.fetchval(NOTE, f"EV_{number}", "participant_joined", room, str(who), None)
+        for number, who in enumerate(people)
+    ]
+    assert joined == ["applied", "applied", "ignored"]
+    assert [row["user_id"] for row in await world.db.fetch(viewers, stream)] == [world.alice.id]
+    # what happened before she came tells nothing of her
+    late = ("EV_3", "participant_left", room, str(world.alice.id), await ago(world.db, 30))
+    await app_conn.fetch(NOTE, *late)
+    assert len(await world.db.fetch(viewers, stream)) == 1
+    assert await app_conn.fetchval(NOTE, "EV_4", "room_finished", room, None, None) == "ignored"
+    gone = ("EV_5", "participant_connection_aborted", room, str(world.alice.id), None)
+    assert await app_conn.fetchval(NOTE, *gone) == "applied"
+    assert await world.db.fetch(viewers, stream) == []
+    await app_conn.fetch(NOTE, "EV_0", "participant_joined", room, str(world.alice.id), None)
+    assert await world.db.fetch(viewers, stream) == []

@@ -1,7 +1,7 @@
 -- note_live_event: the media server has told something of a room, perhaps late, again, or before what came first.
--- Locks    the event's id; then as core._note_call_presence
+-- Locks    the event's id; then as core._note_call_presence or core._note_viewer
 -- Decides  that it is of a room of ours, about somebody who came or left, and was not told before
--- Writes   live_events; call_clocks; live_rooms (reopened_at, closed_at) where somebody came into a room that is over
+-- Writes   live_events; call_clocks; viewers; live_rooms (reopened_at, closed_at) where somebody came into a room that is over
 -- Errors   TS101 INVALID_REQUEST, TS801 CONFIGURATION_ERROR
 CREATE OR REPLACE FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
 RETURNS text
@@ -50,10 +50,13 @@ BEGIN
     END IF;
     IF p_room LIKE 'call-%' THEN
         v_applied := core._note_call_presence(v_subject, v_user, CASE WHEN v_came THEN 'joined' ELSE 'left' END, v_at);
+    ELSIF EXISTS (SELECT FROM core.users AS u WHERE u.id = v_user) THEN
+        PERFORM core._note_viewer(v_subject, v_user, v_came, v_at);
+        v_applied := true;
     END IF;
     RETURN CASE WHEN v_applied THEN 'applied' ELSE 'ignored' END;
 END;
 $$;
 
 COMMENT ON FUNCTION api.note_live_event(text, text, text, text, timestamptz) IS
-'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events may shorten a call, and never pay for anything.';
+'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events count viewers and may shorten a call, and never pay for anything.';
