@@ -343,12 +343,13 @@ CREATE TYPE core.call_case AS (
 	warned boolean,
 	begun integer,
 	due integer,
-	reason text
+	reason text,
+	place tid
 );
 
 ALTER TYPE core.call_case OWNER TO tessera_owner;
 
-COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid.';
+COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid; place: where its clock''s row is.';
 
 CREATE TYPE core.call_ending AS (
 	call_id uuid,
@@ -940,7 +941,7 @@ BEGIN
     END IF;
     PERFORM
     FROM core.call_clocks AS k
-    WHERE k.call_id IN (SELECT b.call_id FROM unnest(p_beats) AS b)
+    WHERE k.call_id = ANY (ARRAY(SELECT b.call_id FROM unnest(p_beats) AS b))
     ORDER BY k.call_id
     FOR NO KEY UPDATE;
     v_now := clock_timestamp();
@@ -949,13 +950,14 @@ BEGIN
         fan_seen_at = CASE WHEN s.fan THEN greatest(k.fan_seen_at, v_now) ELSE k.fan_seen_at END,
         creator_seen_at = CASE WHEN s.creator THEN greatest(k.creator_seen_at, v_now) ELSE k.creator_seen_at END
     FROM (
-        SELECT b.call_id, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
+        SELECT p.place, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
         FROM unnest(p_beats) AS b
         CROSS JOIN LATERAL (SELECT x.fan_id, x.creator_id FROM core.calls AS x WHERE x.id = b.call_id LIMIT 1) AS c
-        GROUP BY b.call_id
+        CROSS JOIN LATERAL (SELECT x.ctid AS place FROM core.call_clocks AS x WHERE x.call_id = b.call_id LIMIT 1) AS p
+        GROUP BY p.place
     ) AS s
     WHERE
-        k.call_id = s.call_id AND (s.fan OR s.creator)
+        k.ctid = s.place AND (s.fan OR s.creator)
         AND (k.creator_seen_at IS NULL OR v_now < core._alive_until(k) + v_grace);
     RETURN QUERY
     SELECT
@@ -4847,7 +4849,8 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
             WHEN b.begun - b.blocks > p_most THEN NULL
             WHEN b.lost THEN 'not_seen'
             WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
-        END
+        END,
+        b.place
     FROM (
         SELECT
             a.*,
@@ -4866,17 +4869,17 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
                         extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
                     )::bigint)
                 END AS active_us,
-                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned,
+                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
-            CROSS JOIN LATERAL (SELECT x.* FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
+            CROSS JOIN LATERAL (SELECT x.*, x.ctid AS place, x AS whole FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
             CROSS JOIN LATERAL (SELECT x.* FROM core.calls AS x WHERE x.id = p.id LIMIT 1) AS c
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.fan_id LIMIT 1) AS f
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.creator_id LIMIT 1) AS m
             CROSS JOIN LATERAL (
                 SELECT
-                    core._alive_until(k) AS alive_until,
-                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k) + p_grace AS lost
+                    core._alive_until(k.whole) AS alive_until,
+                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k.whole) + p_grace AS lost
             ) AS l
         ) AS a
     ) AS b
@@ -5091,8 +5094,9 @@ BEGIN
         status = e.status, end_reason = e.reason, ended_by = e.ended_by, ended_at = greatest(e.ended_at, c.accepted_at, c.opened_at),
         active_us = e.active_us, blocks = e.blocks, billed = e.billed, platform_fees = e.platform_fees
     FROM (
-        SELECT p.*, b.blocks, b.billed, b.platform_fees
+        SELECT p.*, x.place, b.blocks, b.billed, b.platform_fees
         FROM unnest(p_endings) AS p
+        CROSS JOIN LATERAL (SELECT a.ctid AS place FROM core.calls AS a WHERE a.id = p.call_id LIMIT 1) AS x
         CROSS JOIN LATERAL (
             SELECT
                 count(*)::integer AS blocks, coalesce(sum(m.price), 0)::bigint AS billed,
@@ -5101,11 +5105,15 @@ BEGIN
             WHERE m.call_id = p.call_id AND m.refunded_at IS NULL
         ) AS b
     ) AS e
-    WHERE c.id = e.call_id;
+    WHERE c.ctid = e.place;
     DELETE FROM core.call_clocks AS k WHERE k.call_id = ANY (v_ids);
     DELETE FROM core.call_parties AS q
-    USING core.calls AS c
-    WHERE c.id = ANY (v_ids) AND q.user_id IN (c.fan_id, c.creator_id) AND q.call_id = c.id;
+    WHERE q.call_id = ANY (v_ids) AND q.user_id = ANY (ARRAY(
+        SELECT x.user_id
+        FROM core.calls AS c
+        CROSS JOIN LATERAL (VALUES (c.fan_id), (c.creator_id)) AS x (user_id)
+        WHERE c.id = ANY (v_ids)
+    ));
     PERFORM core._call_event('call.' || e.status, array_agg(e.call_id)) FROM unnest(p_endings) AS e GROUP BY e.status;
 END;
 $$;
@@ -5931,7 +5939,7 @@ BEGIN
         FROM unnest(v_cases) WITH ORDINALITY AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, ord
+            due, reason, place, ord
         )
         CROSS JOIN LATERAL generate_series(c.blocks, c.blocks + c.due - 1) AS b (number)
         CROSS JOIN LATERAL (
@@ -5998,7 +6006,7 @@ BEGIN
     WITH state AS MATERIALIZED (
         SELECT
             c.call_id, c.fan_id, c.creator_id, c.block_us, c.block_price, c.status, c.due_at, c.alive_until, c.active_us, c.lost,
-            c.warned, c.paid, coalesce(c.returned, 0) AS returned, c.blocks + c.paid AS blocks,
+            c.warned, c.place, c.paid, coalesce(c.returned, 0) AS returned, c.blocks + c.paid AS blocks,
             c.billed + c.paid * c.block_price AS billed, c.platform_fees + c.paid * c.fee AS platform_fees,
             -- when what is paid is used up
             c.running_since + ((c.blocks + c.paid) * c.block_us - c.active_before_us) * interval '1 microsecond' AS next_block_at,
@@ -6009,7 +6017,7 @@ BEGIN
         FROM ROWS FROM (unnest(v_cases), unnest(v_paid), unnest(v_refused), unnest(v_returned)) AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, paid, refused, returned
+            due, reason, place, paid, refused, returned
         )
     ), clock AS (
         UPDATE core.call_clocks AS k
@@ -6018,7 +6026,8 @@ BEGIN
             warned = coalesce(s.blocks_left <= v_low, s.warned),
             due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace) END
         FROM state AS s
-        WHERE k.call_id = s.call_id AND s.reason IS NULL
+        -- by their places: joined by id, all clocks are read while the table's statistics say that there are few
+        WHERE k.ctid = s.place AND s.reason IS NULL
     ), warning AS (
         INSERT INTO core.outbox (type, channels, payload)
         SELECT
@@ -6957,16 +6966,23 @@ BEGIN
     FROM core._give_back(ARRAY(
         SELECT x.id
         FROM unnest(p_cases) AS c
-        INNER JOIN core.meter_blocks AS b ON b.call_id = c.call_id AND b.block_no >= c.begun
+        CROSS JOIN LATERAL (
+            SELECT m.transfer_id, m.fee_transfer_id FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.block_no < c.blocks OFFSET 0
+        ) AS b
         CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
-        WHERE c.reason = 'not_seen' AND b.block_no < c.blocks AND x.id IS NOT NULL
+        WHERE c.reason = 'not_seen' AND x.id IS NOT NULL
     ), 'call not seen', NULL) AS g;
     WITH returned AS (
         UPDATE core.meter_blocks AS b
         SET refunded_at = clock_timestamp()
         FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (
+            SELECT m.ctid AS place FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.refunded_at IS NULL OFFSET 0
+        ) AS p
         WHERE
-            b.call_id = c.call_id AND b.block_no >= c.begun AND c.reason = 'not_seen' AND b.refunded_at IS NULL
+            b.ctid = p.place AND c.reason = 'not_seen'
             AND b.price = (
                 SELECT coalesce(sum(r.amount), 0) FROM core.refunds AS r WHERE r.original_id IN (b.transfer_id, b.fee_transfer_id)
             )
@@ -6978,7 +6994,7 @@ BEGIN
         FROM ROWS FROM (unnest(p_cases)) WITH ORDINALITY AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, ord
+            due, reason, place, ord
         )
     ) AS n;
     IF v_refused IS NOT NULL THEN
