@@ -18,6 +18,8 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.pause_call(uuid,uuid)'),
 ('api.resume_call(uuid,uuid)'),
 ('api.unban_user(uuid,uuid)'),
+('api.enter_room(text,uuid,uuid)'),
+('api.note_live_event(text,text,text,text,timestamp with time zone)'),
 ('api.approve_adjustment(uuid,uuid)'),
 ('api.audit_ledger()'),
 ('api.balance_at(uuid,timestamp with time zone)'),
@@ -83,6 +85,8 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._access_reason(uuid,uuid)', false),
+('core._check_seat_in_call(uuid,uuid)', false),
+('core._seat_in_stream(uuid,uuid)', false),
 ('core._alive_until(core.call_clocks)', false),
 ('core._audit_calls()', false),
 ('core._call_cases(uuid[],timestamp with time zone,boolean,integer,interval,numeric)', false),
