@@ -6333,6 +6333,10 @@ BEGIN
     IF v_call.id IS NULL THEN
         RETURN false;
     END IF;
+    -- told in whole seconds; what was before the call tells nothing of it
+    IF p_at <= v_call.accepted_at - interval '1 second' THEN
+        RETURN false;
+    END IF;
     v_at := least(p_at, clock_timestamp());
     IF p_event = 'joined' THEN
         UPDATE core.call_clocks AS k
@@ -6341,7 +6345,6 @@ BEGIN
             creator_seen_at = CASE WHEN p_user = v_call.creator_id THEN greatest(k.creator_seen_at, v_at) ELSE k.creator_seen_at END
         WHERE k.call_id = p_call AND clock_timestamp() < core._alive_until(k) + v_grace;
     ELSE
-        -- not before it was accepted, and not over what is newer
         v_at := greatest(v_at, v_call.accepted_at);
         UPDATE core.call_clocks AS k
         SET
