@@ -13,7 +13,7 @@ from rich.table import Table
 
 from app.commands import _queries as queries
 from app.commands._common import command_settings, database_failure, local_url, with_connection
-from app.commands._demo.call import NO_SCHEDULER, call
+from app.commands._demo.call import START_SCHEDULER, call
 from app.commands._demo.people import RATE_PER_MINUTE, TICKET_PRICE, Person, expect, grant
 from app.commands._demo.stream import sell_tickets
 
@@ -63,7 +63,7 @@ def command(url: str | None, tips: int, block_seconds: int) -> None:
         raise SystemExit(1)
     console.print("[bold green]✓[/] The auditor went over the whole ledger: every token is accounted for.")
     if not metered:
-        raise click.ClickException(f"nothing metered the call. Start the scheduler: {NO_SCHEDULER}.")
+        raise click.ClickException(f"nothing metered the call. Start the scheduler: {START_SCHEDULER}.")
 
 
 def _story(console: Console, http: httpx.Client, tips: int, block_seconds: int | None) -> bool:

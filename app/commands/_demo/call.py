@@ -22,11 +22,11 @@ BLOCKS = 7
 BLOCKS_BEFORE_PAUSE = 3
 """The pause comes in the middle of the last of them."""
 PAUSE_SECONDS = 3
-RATE_SECONDS = 10
+RATE_SECONDS = 15
 """The demo's rate ends by itself after this, should nobody be left to end it."""
 PRODUCTION_TOKENS = 1000
 PRODUCTION_SECONDS = 6
-NO_SCHEDULER = "./run scheduler in another terminal (./run up runs it too, unless told --no-scheduler)"
+START_SCHEDULER = "./run scheduler, or ./run up without --no-scheduler"
 
 
 def call(console: Console, fan: Person, creator: Person, block_seconds: int | None) -> bool:
@@ -51,13 +51,28 @@ def call(console: Console, fan: Person, creator: Person, block_seconds: int | No
                 _talk(meter, offer) if block_seconds else _talk_briefly(meter)
         except NotMeteredError as error:
             metered = False
-            console.print(f"\n[bold yellow]{error}[/] Is the scheduler running? Start it: {NO_SCHEDULER}.")
+            console.print(f"\n[bold yellow]{error}[/] Start the scheduler: {START_SCHEDULER}.")
             console.print(f"{fan.name} hangs up; the blocks that had begun are paid in that moment.")
             expect(fan.ask("POST", f"{path}/end"), 200)
+            console.print()
     finally:
         _hang_up(fan, path)
     _receipt(console, fan, offer["call_id"])
     return metered
+
+
+@contextmanager
+def short_blocks(console: Console, seconds: int) -> Iterator[None]:
+    """Calls opened inside have blocks of so many seconds. The rate ends with it, or by itself."""
+    rate = with_connection("dba", partial(queries.set_call_block, seconds=seconds, for_seconds=RATE_SECONDS))
+    try:
+        yield
+    finally:
+        in_force = with_connection("dba", partial(queries.end_rate, rate=rate))
+        console.print(
+            f"[italic]So that you need not wait, the rate call_block was {seconds} s while the call was opened, and is "
+            f"{in_force:g} s again: a call keeps the blocks it was opened with.[/]"
+        )
 
 
 def _open(console: Console, fan: Person, creator: Person, block_seconds: int | None) -> Json:
@@ -70,22 +85,8 @@ def _open(console: Console, fan: Person, creator: Person, block_seconds: int | N
     tokens = price * BLOCKS + price // 2
     grant([fan], tokens)
     console.print(f"{fan.name} has {tokens} tokens and calls the {creator.name}, who takes {RATE_PER_MINUTE} a minute.")
-    with _short_blocks(console, block_seconds):
+    with short_blocks(console, block_seconds):
         return expect(fan.ask("POST", "/calls/init", key="call", json=body), 201)
-
-
-@contextmanager
-def _short_blocks(console: Console, seconds: int) -> Iterator[None]:
-    """Calls opened inside have blocks of so many seconds. The rate ends with it, or by itself."""
-    rate = with_connection("dba", partial(queries.set_call_block, seconds=seconds, for_seconds=RATE_SECONDS))
-    try:
-        yield
-    finally:
-        in_force = with_connection("dba", partial(queries.end_rate, rate=rate))
-        console.print(
-            f"[italic]So that you need not wait, the rate call_block was {seconds} s while the call was opened, and is "
-            f"{in_force:g} s again: a call keeps the blocks it was opened with.[/]"
-        )
 
 
 def _talk(meter: Meter, offer: Json) -> None:

@@ -17,7 +17,7 @@ from app.commands._demo.people import Json, Person, expect
 
 LOOK_SECONDS = 0.2
 BEAT_SECONDS = 5.0
-PATIENCE_MS = 5_000
+PATIENCE_MS = 8_000
 """A block that is unpaid for longer: nobody meters."""
 MARKS = {"active": "[green]● active[/]", "paused": "[yellow]‖ paused[/]", "ended": "[red]■ ended[/]"}
 
