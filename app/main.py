@@ -21,7 +21,7 @@ from app.core.auth import Authenticator, TokenSigner, provide_actor
 from app.core.context import AppContext
 from app.core.database import Database
 from app.core.health import provide_context
-from app.core.idempotency import provide_key
+from app.core.idempotency import provide_key, provide_optional_key
 from app.core.logging import AccessLog, configure
 from app.core.middleware import Edge
 from app.core.openapi import Document
@@ -50,7 +50,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,
-        dependencies={"actor": provide_actor, "key": provide_key, "context": provide_context},
+        dependencies={
+            "actor": provide_actor,
+            "key": provide_key,
+            "optional_key": provide_optional_key,
+            "context": provide_context,
+        },
         dto=StrictBody,
         return_dto=None,
         request_class=DirectRequest,

@@ -42,6 +42,7 @@ PERIODS: dict[str, timedelta | None] = {
     opt=raises(
         "INSUFFICIENT_TOKENS",
         "CREATOR_NOT_FOUND",
+        "STREAM_NOT_FOUND",
         "SELF_TRANSFER",
         "INVALID_REQUEST",
         "WALLET_FROZEN",

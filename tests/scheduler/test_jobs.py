@@ -40,6 +40,7 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
     assert sorted(JOBS) == [
         "audit-ledger",
         "cancel-no-shows",
+        "count-viewers",
         "expire-holds",
         "make-partitions",
         "meter-calls",
