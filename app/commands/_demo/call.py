@@ -48,7 +48,10 @@ def call(console: Console, fan: Person, creator: Person, block_seconds: int | No
         expect(creator.ask("POST", f"{path}/accept"), 200)
         try:
             with Meter(console, fan, creator, offer) as meter:
-                _talk(meter, offer) if block_seconds else _talk_briefly(meter)
+                if block_seconds:
+                    _talk(meter, offer)
+                else:
+                    _talk_briefly(meter)
         except NotMeteredError as error:
             metered = False
             console.print(f"\n[bold yellow]{error}[/] Start the scheduler: {START_SCHEDULER}.")
