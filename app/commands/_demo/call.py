@@ -99,11 +99,11 @@ def _talk(meter: Meter, offer: Json) -> None:
     meter.until(lambda look: look.call["blocks"] >= BLOCKS_BEFORE_PAUSE and look.active_ms >= pause_ms)
     meter.change("pause")
     paused = meter.note("paused: the clock stands")
-    meter.until(lambda look: False, PAUSE_SECONDS)
-    if meter.look().active_ms != paused.active_ms:
+    still = meter.until(lambda look: False, PAUSE_SECONDS)
+    if still.active_ms != paused.active_ms:
         raise click.ClickException("the clock of a paused call went on")
+    meter.line(still, f"{PAUSE_SECONDS} s later: the same; resumed")
     meter.change("resume")
-    meter.note(f"{PAUSE_SECONDS} s later, resumed")
     ended = meter.until(lambda look: False)
     meter.line(ended, f"ended by itself: {ended.call['end_reason']}")
     meter.console.print()
