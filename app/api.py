@@ -11,6 +11,7 @@ from app.calls.routes import calls_router
 from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
+from app.live.routes import live_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
@@ -26,5 +27,6 @@ ROUTERS: list[Router] = [
     chat_router,
     bans_router,
     calls_router,
+    live_router,
     admin_router,
 ]

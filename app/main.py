@@ -28,6 +28,7 @@ from app.core.openapi import Document
 from app.core.ratelimit import RateLimits
 from app.core.revocation import RevocationListener
 from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
+from app.live.service import Live
 from app.settings import Settings, load_settings
 
 BODY_LIMIT = 1024 * 1024
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     context.auth = Authenticator(TokenSigner(settings), context.get(AccountQueries), context.limits)
     context.get(Accounts)
+    context.get(Live)
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,

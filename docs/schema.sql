@@ -120,6 +120,16 @@ ALTER TYPE api.journal_leg OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
 
+CREATE TYPE api.live_seat AS (
+	room text,
+	name text,
+	publishes boolean
+);
+
+ALTER TYPE api.live_seat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.live_seat IS 'A place in a room of the media server: the room, the name shown there, and whether its holder may send sound, pictures and data.';
+
 CREATE TYPE api.meter_outcome AS (
 	call_id uuid,
 	status text,
@@ -1873,6 +1883,34 @@ ALTER FUNCTION api.end_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledg
 
 COMMENT ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream, which is live, ends. p_actor must be its creator where named.';
 
+CREATE FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) RETURNS api.live_seat
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_name text;
+    v_publishes boolean := true;
+BEGIN
+    PERFORM core._check_actor(p_user);
+    SELECT u.display_name INTO v_name FROM core.users AS u WHERE u.id = p_user;
+    IF v_name IS NULL THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user), 'Somebody has to enter.');
+    ELSIF p_kind = 'stream' THEN
+        v_publishes := core._seat_in_stream(p_id, p_user);
+    ELSIF p_kind = 'call' THEN
+        PERFORM core._check_seat_in_call(p_id, p_user);
+    ELSE
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'kind'), 'A stream or a call.');
+    END IF;
+    INSERT INTO core.live_rooms (id, kind) VALUES (p_id, p_kind) ON CONFLICT ON CONSTRAINT live_rooms_pkey DO NOTHING;
+    RETURN ROW(p_kind || '-' || p_id::text, v_name, v_publishes)::api.live_seat;
+END;
+$$;
+
+ALTER FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) IS 'The place of user p_user in the media server''s room of a stream or call (p_kind: stream, call). Whoever may watch a stream may enter until it has ended, and only its creator sends; a call is for its two people, from its acceptance to its end. Makes no room: the media server does when somebody comes.';
+
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2068,6 +2106,64 @@ $$;
 ALTER FUNCTION api.meter_lag() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; zero where none is.';
+
+CREATE FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_uuid CONSTANT text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+    v_at CONSTANT timestamptz := least(p_at, clock_timestamp());
+    v_came CONSTANT boolean := coalesce(p_event = 'participant_joined', false);
+    v_subject uuid;
+    v_user uuid;
+    v_over boolean;
+    v_applied boolean;
+BEGIN
+    IF (octet_length(p_id) BETWEEN 1 AND 255) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'id'), 'An event has an id of 1 to 255 bytes.');
+    ELSIF (p_room ~ ('^(stream|call)-' || c_uuid || '$')) IS NOT TRUE THEN
+        RETURN 'ignored';
+    ELSIF p_event IN ('participant_joined', 'participant_left', 'participant_connection_aborted') THEN
+        v_user := substring(p_identity FROM '^' || c_uuid || '$')::uuid;
+    END IF;
+    IF v_user IS NULL AND p_event IS DISTINCT FROM 'room_finished' THEN
+        RETURN 'ignored';
+    END IF;
+    v_subject := substring(p_room FROM '-(.*)$')::uuid;
+    IF p_room LIKE 'call-%' THEN
+        SELECT c.status IN ('ended', 'declined', 'missed') INTO v_over FROM core.calls AS c WHERE c.id = v_subject;
+    ELSE
+        SELECT s.status = 'ended' INTO v_over FROM core.streams AS s WHERE s.id = v_subject;
+    END IF;
+    IF v_over AND v_came THEN
+        INSERT INTO core.live_rooms AS r (id, kind, reopened_at)
+        VALUES (v_subject, split_part(p_room, '-', 1), clock_timestamp())
+        ON CONFLICT ON CONSTRAINT live_rooms_pkey DO UPDATE SET reopened_at = excluded.reopened_at, closed_at = NULL;
+        RETURN 'over';
+    ELSIF v_over IS NOT FALSE THEN
+        RETURN 'ignored';
+    END IF;
+
+    INSERT INTO core.live_events (id, event, room, identity, created_at)
+    VALUES (p_id, p_event, p_room, v_user::text, v_at)
+    ON CONFLICT ON CONSTRAINT live_events_pkey DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'repeated';
+    END IF;
+    IF p_room LIKE 'call-%' THEN
+        v_applied := core._note_call_presence(v_subject, v_user, CASE WHEN v_came THEN 'joined' ELSE 'left' END, v_at);
+    ELSIF EXISTS (SELECT FROM core.users AS u WHERE u.id = v_user) THEN
+        PERFORM core._note_viewer(v_subject, v_user, v_came, v_at);
+        v_applied := true;
+    END IF;
+    RETURN CASE WHEN v_applied THEN 'applied' ELSE 'ignored' END;
+END;
+$_$;
+
+ALTER FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events count viewers and may shorten a call, and never pay for anything.';
 
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4911,6 +5007,26 @@ ALTER FUNCTION core._check_reason(p_reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_reason(p_reason text) IS 'Raises when the reason is missing, blank or longer than 255 bytes.';
 
+CREATE FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        PERFORM core._raise('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call), 'api.calls lists them.');
+    ELSIF p_user NOT IN (v_call.fan_id, v_call.creator_id) THEN
+        PERFORM core._raise('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call), 'Only its two people may.');
+    END IF;
+    PERFORM core._must_be_accepted(v_call);
+END;
+$$;
+
+ALTER FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) IS 'Raises where user p_user may not into the room of call p_call: nobody may while it rings, for nothing is paid yet.';
+
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -4930,6 +5046,7 @@ CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_c
         WHEN octet_length(p_tip.idempotency_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_tip.idempotency_key), 'maximum_bytes', 255))::core.refusal
         WHEN p_tip.stream_id IS NOT NULL THEN core._tip_stream_refusal(p_tip.stream_id, p_tip.creator_id)
+        WHEN p_tip.call_id IS NOT NULL THEN core._tip_call_refusal(p_tip.call_id, p_tip.creator_id, p_tip.sender_id)
     END
 $$;
 
@@ -6216,6 +6333,10 @@ BEGIN
     IF v_call.id IS NULL THEN
         RETURN false;
     END IF;
+    -- told in whole seconds; what was before the call tells nothing of it
+    IF p_at <= v_call.accepted_at - interval '1 second' THEN
+        RETURN false;
+    END IF;
     v_at := least(p_at, clock_timestamp());
     IF p_event = 'joined' THEN
         UPDATE core.call_clocks AS k
@@ -6224,7 +6345,6 @@ BEGIN
             creator_seen_at = CASE WHEN p_user = v_call.creator_id THEN greatest(k.creator_seen_at, v_at) ELSE k.creator_seen_at END
         WHERE k.call_id = p_call AND clock_timestamp() < core._alive_until(k) + v_grace;
     ELSE
-        -- not before it was accepted, and not over what is newer
         v_at := greatest(v_at, v_call.accepted_at);
         UPDATE core.call_clocks AS k
         SET
@@ -6931,6 +7051,27 @@ ALTER FUNCTION core._seal_digest(p_seal core.seals) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._seal_digest(p_seal core.seals) IS 'SHA-256 over all columns of a seal but the digest, as record_send writes them.';
 
+CREATE FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_stream core.streams;
+BEGIN
+    PERFORM core._admit(p_stream, p_user);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.status = 'ended' THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'There is nothing to see.'
+        );
+    END IF;
+    RETURN v_stream.creator_id = p_user;
+END;
+$$;
+
+ALTER FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) IS 'Whether user p_user sends in the room of stream p_stream; raises where they may not even enter.';
+
 CREATE FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) RETURNS api.ticket_outcome[]
     LANGUAGE plpgsql
     AS $$
@@ -7383,6 +7524,28 @@ ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending inte
 
 COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) IS 'The requests at positions p_pending (NULL: all), each with stream, price, fee, wallets, and what speaks against it. p_creators: who may get tokens by these requests; NULL while the wallets are not locked, so that anybody may be able to pay.';
 
+CREATE FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        RETURN ROW('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.fan_id <> p_sender THEN
+        RETURN ROW('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.creator_id <> p_creator THEN
+        RETURN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context', 'call_id', p_call))::core.refusal;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) IS 'The refusal of a tip whose call is not there, not the sender''s, or with somebody else than the creator who is tipped; NULL when it is theirs.';
+
 CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
     LANGUAGE plpgsql STABLE
     AS $$
@@ -7822,6 +7985,41 @@ ALTER VIEW api.job_runs OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.job_runs IS 'The newest run of each job of the scheduler. late: it has not succeeded for three of its intervals, or a minute where that is longer, and the time its newest run took.';
 
+CREATE TABLE core.live_rooms (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    reopened_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT live_rooms_kind_check CHECK ((kind = ANY (ARRAY['stream'::text, 'call'::text])))
+);
+
+ALTER TABLE core.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_rooms IS 'Rooms of the media server that somebody was let into, one a stream or call. Written by api.enter_room and api.note_live_event; the scheduler closes those whose stream or call is over.';
+
+COMMENT ON COLUMN core.live_rooms.id IS 'The stream or the call.';
+
+COMMENT ON COLUMN core.live_rooms.reopened_at IS 'When somebody was seen in it after it was over: a token outlives what it was given for by minutes.';
+
+COMMENT ON COLUMN core.live_rooms.closed_at IS 'When the media server was told to close it.';
+
+CREATE VIEW api.live_rooms AS
+ SELECT ((r.kind || '-'::text) || (r.id)::text) AS room,
+    r.kind,
+    r.id AS subject_id,
+    GREATEST(r.reopened_at, s.ended_at, c.ended_at) AS over_since,
+    r.opened_at,
+    r.reopened_at,
+    r.closed_at
+   FROM ((core.live_rooms r
+     LEFT JOIN core.streams s ON (((r.kind = 'stream'::text) AND (s.id = r.id))))
+     LEFT JOIN core.calls c ON (((r.kind = 'call'::text) AND (c.id = r.id))));
+
+ALTER VIEW api.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
+
 CREATE TABLE core.rate_names (
     name text NOT NULL,
     unit text NOT NULL,
@@ -8183,6 +8381,24 @@ COMMENT ON COLUMN core.idempotency_keys.request_hash IS 'First 16 bytes of the S
 
 COMMENT ON COLUMN core.idempotency_keys.result IS 'The stored answer, where it cannot be rebuilt from the transfer.';
 
+CREATE TABLE core.live_events (
+    id text NOT NULL,
+    event text NOT NULL,
+    room text NOT NULL,
+    identity text,
+    created_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT live_events_id_check CHECK (((octet_length(id) >= 1) AND (octet_length(id) <= 255)))
+);
+
+ALTER TABLE core.live_events OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_events IS 'Events of the media server that were of use, each once. Written by api.note_live_event, deleted by the scheduler after a month.';
+
+COMMENT ON COLUMN core.live_events.id IS 'The media server''s, the same in every repetition.';
+
+COMMENT ON COLUMN core.live_events.created_at IS 'By the media server''s clock, in whole seconds; never later than now.';
+
 CREATE TABLE core.login_attempts (
     account_hash bytea NOT NULL,
     address text NOT NULL,
@@ -8463,6 +8679,12 @@ ALTER TABLE ONLY core.idempotency_keys
 ALTER TABLE ONLY core.job_runs
     ADD CONSTRAINT job_runs_pkey PRIMARY KEY (job);
 
+ALTER TABLE ONLY core.live_events
+    ADD CONSTRAINT live_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.live_rooms
+    ADD CONSTRAINT live_rooms_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
 
@@ -8585,6 +8807,12 @@ CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wal
 CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
 
 CREATE INDEX holds_wallet_idx ON core.holds USING btree (wallet_id, id);
+
+CREATE INDEX live_events_received_at_idx ON core.live_events USING btree (received_at);
+
+CREATE INDEX live_rooms_closed_at_idx ON core.live_rooms USING btree (closed_at) WHERE (closed_at IS NOT NULL);
+
+CREATE INDEX live_rooms_open_idx ON core.live_rooms USING btree (id) WHERE (closed_at IS NULL);
 
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
@@ -9055,6 +9283,11 @@ GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_app
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
@@ -9094,6 +9327,11 @@ REVOKE ALL ON FUNCTION api.meter_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.meter_lag() TO tessera_app;
 GRANT ALL ON FUNCTION api.meter_lag() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.meter_lag() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
@@ -9364,6 +9602,8 @@ REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) FROM PUBLIC;
@@ -9483,6 +9723,8 @@ REVOKE ALL ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers 
 
 REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
@@ -9504,6 +9746,8 @@ REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for u
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
 
@@ -9606,6 +9850,19 @@ GRANT SELECT ON TABLE api.job_runs TO tessera_scheduler;
 GRANT SELECT ON TABLE api.job_runs TO tessera_dba;
 GRANT SELECT ON TABLE api.job_runs TO tessera_readonly;
 
+GRANT SELECT ON TABLE core.live_rooms TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_rooms TO tessera_ledger;
+GRANT SELECT,DELETE,UPDATE ON TABLE core.live_rooms TO tessera_scheduler;
+
+GRANT UPDATE(reopened_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.live_rooms TO tessera_app;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_scheduler;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_dba;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
 GRANT SELECT ON TABLE core.rate_names TO tessera_app;
@@ -9699,6 +9956,10 @@ REVOKE ALL ON TABLE core.idempotency_keys FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.idempotency_keys TO tessera_owner;
 GRANT SELECT ON TABLE core.idempotency_keys TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.idempotency_keys TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.live_events TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_events TO tessera_ledger;
+GRANT SELECT,DELETE ON TABLE core.live_events TO tessera_scheduler;
 
 GRANT SELECT ON TABLE core.login_attempts TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.login_attempts TO tessera_app;

@@ -230,6 +230,7 @@ _SPECS = (
     ErrorSpec("INVALID_TOKEN", 401, "The token or key is not valid"),
     ErrorSpec("TOKEN_EXPIRED", 401, "The token or key has expired"),
     ErrorSpec("INVALID_CREDENTIALS", 401, "Email address or password is wrong"),
+    ErrorSpec("LIVEKIT_SIGNATURE_INVALID", 401, "LiveKit's signature is not valid"),
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
     ErrorSpec("METER_SECRET_INVALID", 403, "The metering secret is missing or wrong"),
@@ -251,6 +252,7 @@ _SPECS = (
     ErrorSpec("RATE_LIMITED", 429, "Too many requests", retry_after=1),
     ErrorSpec("INTERNAL_ERROR", 500, "Something went wrong on our side"),
     ErrorSpec("SERVER_BUSY", 503, "Too much is waiting already", retry_after=2),
+    ErrorSpec("LIVEKIT_NOT_CONFIGURED", 503, "LiveKit is not configured"),
     ErrorSpec("DATABASE_BUSY", 503, "The database is busy", retry_after=1),
     ErrorSpec("DATABASE_UNAVAILABLE", 503, "The database is not reachable", retry_after=2),
 )

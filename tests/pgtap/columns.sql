@@ -19,6 +19,7 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
     '{accepted_at, active_us, billed, blocks, end_reason, ended_at, ended_by, platform_fees, status}'::name []
 ),
 ('core.meter_blocks', '{refunded_at}'::name []),
+('core.live_rooms', '{closed_at, reopened_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
 ('core.stream_totals', '{tip_count, tips}'::name []),
 ('core.stream_viewers', '{counted_at, peak, viewers}'::name []),

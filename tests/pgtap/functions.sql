@@ -18,6 +18,8 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.pause_call(uuid,uuid)'),
 ('api.resume_call(uuid,uuid)'),
 ('api.unban_user(uuid,uuid)'),
+('api.enter_room(text,uuid,uuid)'),
+('api.note_live_event(text,text,text,text,timestamp with time zone)'),
 ('api.approve_adjustment(uuid,uuid)'),
 ('api.audit_ledger()'),
 ('api.balance_at(uuid,timestamp with time zone)'),
@@ -83,6 +85,8 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._access_reason(uuid,uuid)', false),
+('core._check_seat_in_call(uuid,uuid)', false),
+('core._seat_in_stream(uuid,uuid)', false),
 ('core._alive_until(core.call_clocks)', false),
 ('core._audit_calls()', false),
 ('core._call_cases(uuid[],timestamp with time zone,boolean,integer,interval,numeric)', false),
@@ -161,6 +165,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
 ('core._ticket_cases(api.ticket_request[],integer[],numeric,uuid[])', false),
+('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._tip_fee(uuid)', false),
 ('core._tip_stream_refusal(uuid,uuid)', false),
 ('core._transfer_payload(uuid,uuid,uuid,bigint,text,text,text,timestamp with time zone)', false),

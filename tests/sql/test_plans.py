@@ -85,7 +85,8 @@ LIVE_CALLS = """
     SELECT id, starts, starts, clock_timestamp(), clock_timestamp() FROM made"""
 OLD_BLOCKS = """
     INSERT INTO core.meter_blocks (call_id, block_no, price, platform_fee, transfer_id, paid_at)
-    SELECT c.id, 1000 + b, 1, 0, core.uuid7(), now() FROM core.calls AS c CROSS JOIN generate_series(1, 5) AS b"""
+    SELECT c.id, 1000 + b, 1, 0, core.uuid7(), now() FROM core.calls AS c CROSS JOIN generate_series(1, 12) AS b
+    WHERE c.id > (SELECT x.id FROM core.calls AS x ORDER BY x.id OFFSET 600 LIMIT 1)"""
 LAST_ID = UUID(int=2**128 - 1)
 PEOPLE = 2000
 SMALL_PAGES = 8

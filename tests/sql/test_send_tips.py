@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Connect
 from tests.sql.refusals import NOBODY
+from tests.support.calls import ask_for
 from tests.support.money import (
     AMOUNT_RANGE,
     MAX_AMOUNT,
@@ -59,6 +60,7 @@ def _amount(amount: int | None) -> Case:
 
 REFUSALS: dict[str, Case] = {
     "no such stream": _case("TS218", "STREAM_NOT_FOUND", {"stream_id": str(NOBODY)}, stream=NOBODY),
+    "no such call": _case("TS219", "CALL_NOT_FOUND", {"call_id": str(NOBODY)}, call=NOBODY),
     "stream and call": _case("TS101", "INVALID_REQUEST", {"field": "context"}, stream=STREAM, call=STREAM),
     "nothing": _amount(0),
     "less than nothing": _amount(-5),
@@ -360,3 +362,19 @@ async def test_the_last_tokens_are_tipped_once(world: World, connect: Connect) -
     results = await asyncio.gather(*(tip(conn, _plain(world, amount=100)) for conn in conns), return_exceptions=True)
     lost = [raised(result).slug for result in results if isinstance(result, asyncpg.PostgresError)]
     assert lost == ["INSUFFICIENT_TOKENS"] * 3
+
+
+async def test_a_tip_in_a_call_is_from_its_fan_to_its_creator(world: World, app_conn: Connection) -> None:
+    await ask_for(world.db, world.creator, 20)
+    call = await app_conn.fetchval("SELECT call_id FROM api.open_call($1, $2)", world.alice.id, world.creator.id)
+    await tip(app_conn, _plain(world, call=call))
+    event = await world.db.fetchval("SELECT channels FROM core.outbox WHERE type = 'tip.sent'")
+    assert event == [f"creator:{world.creator.id}", f"call:{call}"]
+    other = await person(world.db, "other", roles=["creator"])
+    rows = await tips(
+        app_conn, [_plain(world, call=call, sender=world.bob.id), _plain(world, call=call, creator=other.id)]
+    )
+    assert [outcome_refusal(row) for row in rows] == [
+        Refusal("TS508", "NOT_CALL_PARTICIPANT", {"call_id": str(call)}),
+        Refusal("TS101", "INVALID_REQUEST", {"field": "context", "call_id": str(call)}),
+    ]
