@@ -67,18 +67,23 @@ class Scheduler:
         self.since = await (conn or self._db).fetchval("SELECT clock_timestamp()")
         self.process = await start("scheduler", "--only", "meter-calls", **self._variables)
 
-    async def stop(self) -> None:
-        """End it in order, once it has connected: before that it does not listen for signals."""
+    async def connected(self, conn: Connection | None = None) -> None:
+        """Return once it has a connection: it may do something now, and it listens for signals."""
         for _ in range(int(SECONDS / POLL_SECONDS)):
             assert self.process.returncode is None, f"a scheduler ended with {self.process.returncode}"
-            if await self._db.fetchval(
+            if await (conn or self._db).fetchval(
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = $1 AND backend_start >= $2)",
                 self.login,
                 self.since,
             ):
-                return await stop(self.process)
+                return
             await asyncio.sleep(POLL_SECONDS)
         raise AssertionError("a scheduler does not reach the database")
+
+    async def stop(self) -> None:
+        """End it in order, which it does once it has connected."""
+        await self.connected()
+        await stop(self.process)
 
 
 @asynccontextmanager
