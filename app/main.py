@@ -21,13 +21,14 @@ from app.core.auth import Authenticator, TokenSigner, provide_actor
 from app.core.context import AppContext
 from app.core.database import Database
 from app.core.health import provide_context
-from app.core.idempotency import provide_key
+from app.core.idempotency import provide_key, provide_optional_key
 from app.core.logging import AccessLog, configure
 from app.core.middleware import Edge
 from app.core.openapi import Document
 from app.core.ratelimit import RateLimits
 from app.core.revocation import RevocationListener
 from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
+from app.live.service import Live
 from app.settings import Settings, load_settings
 
 BODY_LIMIT = 1024 * 1024
@@ -47,10 +48,16 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     context.auth = Authenticator(TokenSigner(settings), context.get(AccountQueries), context.limits)
     context.get(Accounts)
+    context.get(Live)
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,
-        dependencies={"actor": provide_actor, "key": provide_key, "context": provide_context},
+        dependencies={
+            "actor": provide_actor,
+            "key": provide_key,
+            "optional_key": provide_optional_key,
+            "context": provide_context,
+        },
         dto=StrictBody,
         return_dto=None,
         request_class=DirectRequest,

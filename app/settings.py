@@ -111,6 +111,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # what calls us
     billing_webhook_secret: str | None = None
 
+    # LiveKit
+    livekit_url: str | None = None
+    livekit_api_key: str | None = None
+    livekit_api_secret: str | None = None
+    livekit_token_ttl_seconds: Annotated[int, Meta(ge=30, le=21_600)] = 600
+
     # money
     batch_enabled: bool = True
     batch_max: Annotated[int, Meta(ge=1, le=1000)] = 500
@@ -246,6 +252,20 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
         problems.append(
             SettingProblem("TESSERA_MIGRATE_URL", "needs DATABASE_URL too: without it the service runs its own server")
         )
+    problems += _livekit_contradictions(settings)
+    return problems
+
+
+def _livekit_contradictions(settings: Settings) -> list[SettingProblem]:
+    """LiveKit's three settings are of use together only."""
+    fields = ("livekit_url", "livekit_api_key", "livekit_api_secret")
+    missing = [field for field in fields if getattr(settings, field) is None]
+    problems = [
+        SettingProblem(env_name(field), "is required where another setting of LiveKit is there")
+        for field in (missing if len(missing) < len(fields) else ())
+    ]
+    if settings.livekit_url and not settings.livekit_url.startswith(("ws://", "wss://", "http://", "https://")):
+        problems.append(SettingProblem("TESSERA_LIVEKIT_URL", "must start with wss://, https://, ws:// or http://"))
     return problems
 
 
@@ -259,6 +279,7 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
         ("TESSERA_TOKEN_SECRET", settings.token_secret),
         ("TESSERA_METRICS_TOKEN", settings.metrics_token),
         ("TESSERA_BILLING_WEBHOOK_SECRET", settings.billing_webhook_secret),
+        ("TESSERA_LIVEKIT_API_SECRET", settings.livekit_api_secret),
     ]
     # An item without "=" is reported as a contradiction already.
     secrets += [("TESSERA_TOKEN_OLD_SECRETS", item.partition("=")[2]) for item in settings.token_old_secrets]

@@ -1,4 +1,4 @@
-"""`./run bench ledger|http|growth|costs|metering [options]`."""
+"""`./run bench ledger|http|tickets|metering|growth|costs [options]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bench.growth import command as growth_command
 from bench.http import command as http_command
 from bench.ledger import command as ledger_command
 from bench.metering import command as metering_command
+from bench.tickets import command as tickets_command
 
 
 @click.group()
@@ -18,6 +19,7 @@ def main() -> None:
     \b
       ./run bench ledger             batches and single transfers against pgbench's TPC-B-like
       ./run bench http               tips over HTTP against a route that does nothing
+      ./run bench tickets            a stream that opens to 6,000 buyers at once against tips
       ./run bench growth             reads and replays with 10 million entries against 10 thousand
       ./run bench costs              what limits, holds and sealing take from transfers
       ./run bench metering           blocks of calls against batches of transfers; 100,000 live calls
@@ -27,6 +29,7 @@ def main() -> None:
 
 main.add_command(ledger_command, "ledger")
 main.add_command(http_command, "http")
+main.add_command(tickets_command, "tickets")
 main.add_command(growth_command, "growth")
 main.add_command(costs_command, "costs")
 main.add_command(metering_command, "metering")

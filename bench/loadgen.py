@@ -1,7 +1,7 @@
-"""A load generator in a process of its own: keep-alive connections, one request in flight on each.
+"""A load generator in a process of its own: keep-alive connections, one request in flight on each, all begun at once.
 
 Reads a plan from standard input, writes what it measured to standard output, both JSON. Requests are built before the
-clock starts where they can be; answers are looked at only as far as status and length.
+clock starts where they can be; answers are looked at only as far as status and length, refusals as far as their slug.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from typing import cast
 
 import msgspec
@@ -16,11 +17,15 @@ import uvloop
 
 
 class Lane(msgspec.Struct):
-    """What one connection sends: ``head`` (up to and without the blank line) and ``body``; ``keyed`` adds a new key."""
+    """What one connection sends: ``head`` (up to and without the blank line) and ``body``; ``keyed`` adds a new key.
+
+    With ``heads``, each of them once in place of ``head``; then the connection is done, however long that took.
+    """
 
     head: str
     body: str
     keyed: bool
+    heads: list[str] = []
 
 
 class Plan(msgspec.Struct):
@@ -33,35 +38,48 @@ class Plan(msgspec.Struct):
 
 
 class Measured(msgspec.Struct):
-    """Rate in answers a second, latencies in milliseconds, and answers by status."""
+    """Rate in answers a second, latencies in milliseconds, answers by status, refusals by slug.
+
+    ``done_rate`` is that of what took effect (2xx), up to the last of it.
+    """
 
     rate: float
     p50: float
     p95: float
     p99: float
     statuses: dict[int, int]
+    refusals: dict[str, int] = {}
+    done_rate: float = 0.0
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, lane: Lane, name: str, until: float, done: asyncio.Future[None]) -> None:
+    def __init__(self, lane: Lane, name: str, done: asyncio.Future[None]) -> None:
         body = lane.body.encode()
-        self.head = lane.head.encode()
+        self.heads = [head.encode() for head in lane.heads or [lane.head]]
+        self.once = bool(lane.heads)
         self.tail = b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        self.keyed, self.name, self.until, self.done = lane.keyed, name.encode(), until, done
+        self.keyed, self.name, self.until, self.done = lane.keyed, name.encode(), 0.0, done
         self.count = 0
         self.buffer = b""
         self.latencies: list[float] = []
         self.statuses: dict[int, int] = {}
+        self.refusals: dict[str, int] = {}
+        self.last_done = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def start(self, until: float) -> None:
+        """Send the first request; no new one after ``until``."""
+        self.until = until
         self._send()
 
     def _send(self) -> None:
+        head = self.heads[self.count % len(self.heads)]
         self.count += 1
         key = b"\r\nIdempotency-Key: %b-%d" % (self.name, self.count) if self.keyed else b""
         self.sent = time.perf_counter()
-        self.transport.write(self.head + key + self.tail)
+        self.transport.write(head + key + self.tail)
 
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer + data
@@ -74,8 +92,13 @@ class _Client(asyncio.Protocol):
                 self.latencies.append(now - self.sent)
                 status = int(buffer[9:12])
                 self.statuses[status] = self.statuses.get(status, 0) + 1
+                if status < 300:
+                    self.last_done = now
+                else:
+                    slug = str(msgspec.json.decode(buffer[end + 4 :]).get("error"))
+                    self.refusals[slug] = self.refusals.get(slug, 0) + 1
                 self.buffer = b""
-                if now < self.until:
+                if self.count < len(self.heads) if self.once else now < self.until:
                     self._send()
                 else:
                     self._finish()
@@ -94,25 +117,35 @@ class _Client(asyncio.Protocol):
 
 async def _measure(plan: Plan) -> Measured:
     loop = asyncio.get_running_loop()
-    started = time.perf_counter()
     clients: list[_Client] = []
     for number, lane in enumerate(plan.lanes):
         done: asyncio.Future[None] = loop.create_future()
-        client = _Client(lane, f"{plan.run}-{number}", started + plan.seconds, done)
+        client = _Client(lane, f"{plan.run}-{number}", done)
         clients.append(client)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", plan.port)  # type: ignore[misc]
+    started = time.perf_counter()
+    for client in clients:
+        client.start(started + plan.seconds)
     await asyncio.gather(*(client.done for client in clients))
     elapsed = time.perf_counter() - started
     latencies = sorted(value for client in clients for value in client.latencies)
-    statuses: dict[int, int] = {}
-    for client in clients:
-        for status, count in client.statuses.items():
-            statuses[status] = statuses.get(status, 0) + count
+    statuses: Counter[int] = sum((Counter(client.statuses) for client in clients), Counter())
+    refusals: Counter[str] = sum((Counter(client.refusals) for client in clients), Counter())
+    took_effect = sum(count for status, count in statuses.items() if 200 <= status < 300)
+    last = max(client.last_done for client in clients)
 
     def at(share: float) -> float:
         return 1000 * latencies[min(len(latencies) - 1, int(share * len(latencies)))]
 
-    return Measured(len(latencies) / elapsed, at(0.5), at(0.95), at(0.99), statuses)
+    return Measured(
+        len(latencies) / elapsed,
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        statuses,
+        refusals,
+        took_effect / (last - started) if took_effect else 0.0,
+    )
 
 
 if __name__ == "__main__":

@@ -120,6 +120,16 @@ ALTER TYPE api.journal_leg OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.journal_leg IS 'One leg of api.post_journal: amount (minor units of the asset) from one wallet to another. asset and kind NULL: TOKEN, journal.';
 
+CREATE TYPE api.live_seat AS (
+	room text,
+	name text,
+	publishes boolean
+);
+
+ALTER TYPE api.live_seat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.live_seat IS 'A place in a room of the media server: the room, the name shown there, and whether its holder may send sound, pictures and data.';
+
 CREATE TYPE api.meter_outcome AS (
 	call_id uuid,
 	status text,
@@ -288,6 +298,28 @@ ALTER TYPE api.transfer_request OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.transfer_request IS 'One transfer asked of api.transfer_batch. from_wallet_id NULL: the actor''s wallet of the asset. to_wallet_id NULL: to_user_id''s wallet. amount in minor units of the asset. kind and asset NULL: transfer, TOKEN.';
 
+CREATE TYPE api.watch_beat AS (
+	user_id uuid,
+	stream_id uuid
+);
+
+ALTER TYPE api.watch_beat OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.watch_beat IS 'Somebody says that they are watching a stream.';
+
+CREATE TYPE api.watch_outcome AS (
+	ord integer,
+	viewers integer,
+	seen_until timestamp with time zone,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.watch_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.watch_outcome IS 'What became of the beat at position ord: how many watch, by the last count, and until when this viewer is counted; or error_code (TSnnn), its slug in error, and facts in detail.';
+
 CREATE TYPE core.call_case AS (
 	call_id uuid,
 	fan_id uuid,
@@ -311,12 +343,13 @@ CREATE TYPE core.call_case AS (
 	warned boolean,
 	begun integer,
 	due integer,
-	reason text
+	reason text,
+	place tid
 );
 
 ALTER TYPE core.call_case OWNER TO tessera_owner;
 
-COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid.';
+COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid; place: where its clock''s row is.';
 
 CREATE TYPE core.call_ending AS (
 	call_id uuid,
@@ -908,7 +941,7 @@ BEGIN
     END IF;
     PERFORM
     FROM core.call_clocks AS k
-    WHERE k.call_id IN (SELECT b.call_id FROM unnest(p_beats) AS b)
+    WHERE k.call_id = ANY (ARRAY(SELECT b.call_id FROM unnest(p_beats) AS b))
     ORDER BY k.call_id
     FOR NO KEY UPDATE;
     v_now := clock_timestamp();
@@ -917,13 +950,14 @@ BEGIN
         fan_seen_at = CASE WHEN s.fan THEN greatest(k.fan_seen_at, v_now) ELSE k.fan_seen_at END,
         creator_seen_at = CASE WHEN s.creator THEN greatest(k.creator_seen_at, v_now) ELSE k.creator_seen_at END
     FROM (
-        SELECT b.call_id, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
+        SELECT p.place, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
         FROM unnest(p_beats) AS b
         CROSS JOIN LATERAL (SELECT x.fan_id, x.creator_id FROM core.calls AS x WHERE x.id = b.call_id LIMIT 1) AS c
-        GROUP BY b.call_id
+        CROSS JOIN LATERAL (SELECT x.ctid AS place FROM core.call_clocks AS x WHERE x.call_id = b.call_id LIMIT 1) AS p
+        GROUP BY p.place
     ) AS s
     WHERE
-        k.call_id = s.call_id AND (s.fan OR s.creator)
+        k.ctid = s.place AND (s.fan OR s.creator)
         AND (k.creator_seen_at IS NULL OR v_now < core._alive_until(k) + v_grace);
     RETURN QUERY
     SELECT
@@ -980,105 +1014,45 @@ CREATE FUNCTION api.buy_tickets(p_tickets api.ticket_request[]) RETURNS SETOF ap
     SET enable_mergejoin TO 'off'
     AS $$
 DECLARE
-    c_asset CONSTANT text := 'TOKEN';
     c_batch CONSTANT integer := 2500;
-    v_fee_bps CONSTANT numeric := core._rate('platform_fee', c_asset);
-    v_pending integer[] := ARRAY(SELECT g.i FROM generate_series(1, cardinality(p_tickets)) AS g (i));
-    v_outcomes api.ticket_outcome[] := array_fill(NULL::api.ticket_outcome, ARRAY[coalesce(cardinality(p_tickets), 0)]);
+    v_fee_bps CONSTANT numeric := core._rate('platform_fee', 'TOKEN');
+    v_pending integer[];
     v_cases core.ticket_case[];
-    v_case core.ticket_case;
-    v_ticket core.tickets;
-    v_sold core.tickets[];
-    v_ords integer[];
-    v_requests core.transfer_request[];
-    v_results core.transfer_result[];
-    v_result core.transfer_result;
-    v_i integer;
+    v_free core.ticket_case[];
+    v_creators uuid[];
+    v_outcomes api.ticket_outcome[];
+    v_told api.ticket_outcome[];
 BEGIN
     IF cardinality(p_tickets) > c_batch THEN
         PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_tickets), 'maximum', c_batch), 'Send less at once.');
     END IF;
-    PERFORM core._lock_streams(ARRAY(SELECT r.stream_id FROM unnest(p_tickets) AS r));
-    WHILE cardinality(v_pending) > 0 LOOP
-        v_cases := ARRAY(SELECT c FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps) AS c WHERE c.turn ORDER BY c.ord);
-        v_pending := ARRAY(SELECT p.i FROM unnest(v_pending) AS p (i) WHERE p.i <> ALL (ARRAY(SELECT c.ord FROM unnest(v_cases) AS c)));
-
-        -- One or two legs a ticket that is paid for; v_ords: of each ticket the leg that its outcome is taken from.
+    PERFORM core._lock_streams(ARRAY(SELECT DISTINCT r.stream_id FROM unnest(p_tickets) AS r));
+    LOOP
         SELECT
-            array_agg(ROW(
-                l.from_id, l.to_id, l.amount, c_asset, l.kind, l.stream_id::text, l.viewer_id,
-                CASE WHEN l.lead THEN l.idempotency_key END, CASE WHEN l.lead THEN l.request_hash END,
-                l.ord, NULL, NULL
-            )::core.transfer_request ORDER BY l.ord, l.lead DESC),
-            array_agg(CASE WHEN l.lead THEN l.ord END ORDER BY l.ord, l.lead DESC)
-        INTO v_requests, v_ords
-        FROM (
-            SELECT
-                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id AS from_id,
-                c.creator_wallet_id AS to_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
-            FROM unnest(v_cases) AS c
-            WHERE c.price > c.fee AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
-            UNION ALL
-            SELECT
-                c.ord, c.stream_id, c.viewer_id, c.idempotency_key, c.request_hash, c.viewer_wallet_id,
-                core._system_wallet('revenue', c_asset, c.viewer_id), c.fee, 'fee', c.fee = c.price
-            FROM unnest(v_cases) AS c
-            WHERE c.fee > 0 AND c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
-        ) AS l;
-        v_results := core._post_transfers(coalesce(v_requests, '{}'));
-
-        v_sold := '{}';
-        FOREACH v_case IN ARRAY v_cases LOOP
-            v_result := NULL;
-            IF v_case.ticket_id IS NOT NULL THEN
-                v_outcomes[v_case.ord] := core._kept_ticket(v_case.ord, v_case.ticket_id);
-                CONTINUE;
-            ELSIF (v_case.refusal).error_code IS NULL AND v_case.price > 0 THEN
-                v_i := array_position(v_ords, v_case.ord);
-                v_result := v_results[v_i];
-                v_case.refusal := ROW(v_result.error_code, v_result.error, v_result.detail);
-                IF v_case.fee > 0 AND v_case.fee < v_case.price THEN
-                    v_result.from_balance := (v_results[v_i + 1]).from_balance;
-                END IF;
-            END IF;
-            IF (v_case.refusal).error_code IS NOT NULL THEN
-                v_outcomes[v_case.ord] := ROW(
-                    v_case.ord, NULL, NULL, NULL, NULL, false,
-                    (v_case.refusal).error_code, (v_case.refusal).error, (v_case.refusal).detail
-                );
-                CONTINUE;
-            END IF;
-            v_ticket := ROW(
-                core.uuid7(), v_case.stream_id, v_case.viewer_id, v_case.price, v_case.fee, v_result.transfer_id,
-                coalesce(v_result.created_at, clock_timestamp()), NULL
-            );
-            v_sold := v_sold || v_ticket;
-            v_outcomes[v_case.ord] := ROW(
-                v_case.ord, v_ticket.id, v_ticket.price, v_result.from_balance, v_ticket.created_at, false, NULL, NULL, NULL
-            );
-            IF v_case.price = 0 THEN
-                PERFORM core._store_result(
-                    v_case.viewer_id, v_case.idempotency_key, v_case.request_hash, jsonb_build_object('ticket_id', v_ticket.id)
-                );
-            END IF;
-        END LOOP;
-        INSERT INTO core.tickets SELECT t.* FROM unnest(v_sold) AS t;
-        UPDATE core.streams AS s SET seats_sold = s.seats_sold + n.tickets
-        FROM (SELECT t.stream_id, count(*)::integer AS tickets FROM unnest(v_sold) AS t GROUP BY t.stream_id) AS n
-        WHERE s.id = n.stream_id AND s.seats IS NOT NULL;
+            array_agg(c) FILTER (WHERE c.turn AND o.sells AND c.price > 0),
+            array_agg(c) FILTER (WHERE c.turn AND o.sells AND c.price = 0),
+            array_agg(
+                CASE
+                    WHEN c.ticket_id IS NOT NULL THEN core._kept_ticket(c.ord, c.ticket_id)
+                    ELSE ROW(c.ord, NULL, NULL, NULL, NULL, false, (c.refusal).error_code, (c.refusal).error, (c.refusal).detail)::api.ticket_outcome
+                END
+            ) FILTER (WHERE c.turn AND NOT o.sells),
+            array_agg(c.ord) FILTER (WHERE NOT c.turn)
+        INTO v_cases, v_free, v_told, v_pending
+        FROM core._ticket_cases(p_tickets, v_pending, v_fee_bps, v_creators) AS c
+        CROSS JOIN LATERAL (SELECT c.ticket_id IS NULL AND (c.refusal).error_code IS NULL AS sells) AS o;
+        IF v_pending IS NOT NULL AND v_creators IS NULL THEN
+            v_pending := NULL;
+            v_creators := core._lock_buyers(ARRAY(
+                SELECT c FROM core._ticket_cases(p_tickets, NULL, v_fee_bps, NULL) AS c
+                WHERE c.ticket_id IS NULL AND (c.refusal).error_code IS NULL
+            ));
+            CONTINUE;
+        END IF;
+        v_outcomes := v_outcomes || v_told || core._sell_tickets(v_cases, v_free);
+        EXIT WHEN v_pending IS NULL;
     END LOOP;
-
-    INSERT INTO core.outbox (type, channels, payload)
-    SELECT
-        'ticket.sold', ARRAY['creator:' || s.creator_id::text, 'user:' || r.viewer_id::text, 'stream:' || r.stream_id::text],
-        jsonb_build_object(
-            'ticket_id', o.ticket_id, 'stream_id', r.stream_id, 'viewer_id', r.viewer_id, 'price', o.price, 'created_at', o.created_at
-        )
-    FROM unnest(v_outcomes) AS o
-    INNER JOIN unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord) ON r.ord = o.ord
-    INNER JOIN core.streams AS s ON s.id = r.stream_id
-    WHERE o.error_code IS NULL AND NOT o.replayed;
-    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o ORDER BY o.ord;
 END;
 $$;
 
@@ -1171,6 +1145,37 @@ ALTER FUNCTION api.cancel_no_shows(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.cancel_no_shows(p_limit integer) IS 'Cancels scheduled streams whose starts_at passed longer ago than the rate stream_no_show (seconds) and that never went live, and gives their tickets back, up to p_limit streams (100) in this transaction; a row for each. One whose tickets cannot be given back is left as it is, says why, and has its next turn ten minutes later. Streams without starts_at stay. Call it until it returns nothing; the scheduler does so every minute.';
 
+CREATE TABLE core.stream_totals (
+    stream_id uuid NOT NULL,
+    shard smallint NOT NULL,
+    tips bigint NOT NULL,
+    tip_count bigint NOT NULL,
+    CONSTRAINT stream_totals_shard_check CHECK (((shard >= 0) AND (shard <= 15))),
+    CONSTRAINT stream_totals_tip_count_check CHECK ((tip_count >= 0)),
+    CONSTRAINT stream_totals_tips_check CHECK ((tips >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.stream_totals OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.stream_totals IS 'What was tipped during a stream, in 16 parts, so that sessions rarely wait for the same row. Written by api.send_tips in the commit of the tips.';
+
+COMMENT ON COLUMN core.stream_totals.tips IS 'Tokens that senders paid, fees included. Refunds do not lower it.';
+
+CREATE TABLE core.stream_viewers (
+    stream_id uuid NOT NULL,
+    viewers integer NOT NULL,
+    peak integer NOT NULL,
+    counted_at timestamp with time zone NOT NULL,
+    CONSTRAINT stream_viewers_peak CHECK ((peak >= viewers)),
+    CONSTRAINT stream_viewers_viewers_check CHECK ((viewers >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.stream_viewers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.stream_viewers IS 'How many watch a stream, and how many did at most, as of the last time it had changed. Written by api.count_viewers.';
+
 CREATE TABLE core.streams (
     id uuid DEFAULT core.uuid7() NOT NULL,
     creator_id uuid NOT NULL,
@@ -1213,7 +1218,7 @@ COMMENT ON COLUMN core.streams.ticket_price IS 'Tokens; 0 is a free ticket.';
 
 COMMENT ON COLUMN core.streams.seats IS 'How many tickets there are; NULL: any number.';
 
-COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold, counted only where seats are limited.';
+COMMENT ON COLUMN core.streams.seats_sold IS 'Tickets sold.';
 
 COMMENT ON COLUMN core.streams.sales_from IS 'Tickets are sold from then on (NULL: at once) up to sales_to (NULL: until the stream ends).';
 
@@ -1237,12 +1242,21 @@ CREATE VIEW api.streams AS
     started_at,
     ended_at,
     cancelled_at,
-    created_at
+    created_at,
+    ( SELECT (COALESCE(sum(t.tips), (0)::numeric))::bigint AS "coalesce"
+           FROM core.stream_totals t
+          WHERE (t.stream_id = s.id)) AS total_tips,
+    COALESCE(( SELECT v.viewers
+           FROM core.stream_viewers v
+          WHERE (v.stream_id = s.id)), 0) AS viewers,
+    COALESCE(( SELECT v.peak
+           FROM core.stream_viewers v
+          WHERE (v.stream_id = s.id)), 0) AS peak_viewers
    FROM core.streams s;
 
 ALTER VIEW api.streams OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.streams IS 'Streams: whose, when, who may watch, what a ticket costs (tokens) and how many are left (NULL: any number).';
+COMMENT ON VIEW api.streams IS 'Streams: whose, when, who may watch, what a ticket costs (tokens) and how many are left (NULL: any number), what was tipped (tokens, refunds not taken off), how many watch.';
 
 CREATE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1460,6 +1474,65 @@ ALTER FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) OWNE
 
 COMMENT ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Closes wallet p_wallet for good; it must have nothing in it, held, or owed (TS323). Closed already: nothing changes.';
 
+CREATE FUNCTION api.count_viewers(p_limit integer DEFAULT 5000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_limit CONSTANT integer := least(greatest(coalesce(p_limit, 5000), 1), 50000);
+    v_changed integer;
+BEGIN
+    WITH counted AS (
+        SELECT v.stream_id, count(*)::integer AS viewers
+        FROM core.viewers AS v
+        INNER JOIN core.streams AS s ON s.id = v.stream_id AND s.status = 'live'
+        WHERE v.seen_until > v_now
+        GROUP BY v.stream_id
+    ),
+    changed AS (
+        INSERT INTO core.stream_viewers AS n (stream_id, viewers, peak, counted_at)
+        SELECT coalesce(c.stream_id, b.stream_id), coalesce(c.viewers, 0), coalesce(c.viewers, 0), v_now
+        FROM counted AS c
+        FULL JOIN (SELECT x.stream_id, x.viewers FROM core.stream_viewers AS x WHERE x.viewers > 0) AS b
+            ON b.stream_id = c.stream_id
+        WHERE c.viewers IS DISTINCT FROM b.viewers
+        ORDER BY 1
+        ON CONFLICT ON CONSTRAINT stream_viewers_pkey DO UPDATE
+        SET viewers = excluded.viewers, peak = greatest(n.peak, excluded.viewers), counted_at = excluded.counted_at
+        WHERE n.viewers <> excluded.viewers AND n.counted_at < excluded.counted_at
+        RETURNING n.stream_id, n.viewers, n.peak, n.counted_at
+    )
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT 'stream.viewers', ARRAY['stream:' || c.stream_id::text], to_jsonb(c)
+    FROM changed AS c;
+    GET DIAGNOSTICS v_changed = ROW_COUNT;
+
+    DELETE FROM core.viewers AS v
+    USING (
+        SELECT x.stream_id, x.user_id FROM core.viewers AS x
+        WHERE x.seen_until <= v_now
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    ) AS o
+    WHERE v.stream_id = o.stream_id AND v.user_id = o.user_id;
+    DELETE FROM core.chat_counters AS c
+    USING (
+        SELECT x.stream_id, x.user_id FROM core.chat_counters AS x
+        WHERE x.since <= v_now - interval '1 hour'
+        ORDER BY x.since
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    ) AS o
+    WHERE c.stream_id = o.stream_id AND c.user_id = o.user_id;
+    RETURN v_changed;
+END;
+$$;
+
+ALTER FUNCTION api.count_viewers(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.count_viewers(p_limit integer) IS 'Counts the viewers of live streams and returns how many numbers have changed; takes out up to p_limit leases that have lapsed. The scheduler calls it every 5 seconds, and subscribers get at most one number a stream each time.';
+
 CREATE FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean DEFAULT false, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1503,16 +1576,10 @@ CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, 
     AS $_$
 DECLARE
     v_id uuid;
-    v_field text := CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
-        WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel'
-        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
-        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
-        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
-        WHEN p_starts_at IN ('infinity', '-infinity') THEN 'starts_at'
-        WHEN p_sales_from IN ('infinity', '-infinity') THEN 'sales_from'
-        WHEN p_sales_to IN ('infinity', '-infinity') OR p_sales_to <= p_sales_from THEN 'sales_to'
-    END;
+    v_field text := coalesce(
+        core._stream_fault(p_title, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
+        CASE WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel' END
+    );
 BEGIN
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
@@ -1816,6 +1883,34 @@ ALTER FUNCTION api.end_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledg
 
 COMMENT ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream, which is live, ends. p_actor must be its creator where named.';
 
+CREATE FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) RETURNS api.live_seat
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_name text;
+    v_publishes boolean := true;
+BEGIN
+    PERFORM core._check_actor(p_user);
+    SELECT u.display_name INTO v_name FROM core.users AS u WHERE u.id = p_user;
+    IF v_name IS NULL THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user), 'Somebody has to enter.');
+    ELSIF p_kind = 'stream' THEN
+        v_publishes := core._seat_in_stream(p_id, p_user);
+    ELSIF p_kind = 'call' THEN
+        PERFORM core._check_seat_in_call(p_id, p_user);
+    ELSE
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'kind'), 'A stream or a call.');
+    END IF;
+    INSERT INTO core.live_rooms (id, kind) VALUES (p_id, p_kind) ON CONFLICT ON CONSTRAINT live_rooms_pkey DO NOTHING;
+    RETURN ROW(p_kind || '-' || p_id::text, v_name, v_publishes)::api.live_seat;
+END;
+$$;
+
+ALTER FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) IS 'The place of user p_user in the media server''s room of a stream or call (p_kind: stream, call). Whoever may watch a stream may enter until it has ended, and only its creator sends; a call is for its two people, from its acceptance to its end. Makes no room: the media server does when somebody comes.';
+
 CREATE FUNCTION api.expire_holds(p_limit integer DEFAULT 500) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2000,6 +2095,75 @@ $$;
 ALTER FUNCTION api.meter_due_calls(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.meter_due_calls(p_limit integer) IS 'Meters the calls that are due, up to p_limit of them (at most 2000), the longest due first: pays the block that starts, or those that have started meanwhile (up to 100 a call; the rest is due at once again), and ends calls that nobody answered, that the fan cannot pay for, that were not seen for the rate call_grace (billed up to their last sign of life) or that have reached their limit. One outcome a call; none: nothing is due. Any number may run at once.';
+
+CREATE FUNCTION api.meter_lag() RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT greatest(coalesce(clock_timestamp() - (SELECT min(k.due_at) FROM core.call_clocks AS k), '0'), '0')
+$$;
+
+ALTER FUNCTION api.meter_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; zero where none is.';
+
+CREATE FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_uuid CONSTANT text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+    v_at CONSTANT timestamptz := least(p_at, clock_timestamp());
+    v_came CONSTANT boolean := coalesce(p_event = 'participant_joined', false);
+    v_subject uuid;
+    v_user uuid;
+    v_over boolean;
+    v_applied boolean;
+BEGIN
+    IF (octet_length(p_id) BETWEEN 1 AND 255) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'id'), 'An event has an id of 1 to 255 bytes.');
+    ELSIF (p_room ~ ('^(stream|call)-' || c_uuid || '$')) IS NOT TRUE THEN
+        RETURN 'ignored';
+    ELSIF p_event IN ('participant_joined', 'participant_left', 'participant_connection_aborted') THEN
+        v_user := substring(p_identity FROM '^' || c_uuid || '$')::uuid;
+    END IF;
+    IF v_user IS NULL AND p_event IS DISTINCT FROM 'room_finished' THEN
+        RETURN 'ignored';
+    END IF;
+    v_subject := substring(p_room FROM '-(.*)$')::uuid;
+    IF p_room LIKE 'call-%' THEN
+        SELECT c.status IN ('ended', 'declined', 'missed') INTO v_over FROM core.calls AS c WHERE c.id = v_subject;
+    ELSE
+        SELECT s.status = 'ended' INTO v_over FROM core.streams AS s WHERE s.id = v_subject;
+    END IF;
+    IF v_over AND v_came THEN
+        INSERT INTO core.live_rooms AS r (id, kind, reopened_at)
+        VALUES (v_subject, split_part(p_room, '-', 1), clock_timestamp())
+        ON CONFLICT ON CONSTRAINT live_rooms_pkey DO UPDATE SET reopened_at = excluded.reopened_at, closed_at = NULL;
+        RETURN 'over';
+    ELSIF v_over IS NOT FALSE THEN
+        RETURN 'ignored';
+    END IF;
+
+    INSERT INTO core.live_events (id, event, room, identity, created_at)
+    VALUES (p_id, p_event, p_room, v_user::text, v_at)
+    ON CONFLICT ON CONSTRAINT live_events_pkey DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'repeated';
+    END IF;
+    IF p_room LIKE 'call-%' THEN
+        v_applied := core._note_call_presence(v_subject, v_user, CASE WHEN v_came THEN 'joined' ELSE 'left' END, v_at);
+    ELSIF EXISTS (SELECT FROM core.users AS u WHERE u.id = v_user) THEN
+        PERFORM core._note_viewer(v_subject, v_user, v_came, v_at);
+        v_applied := true;
+    END IF;
+    RETURN CASE WHEN v_applied THEN 'applied' ELSE 'ignored' END;
+END;
+$_$;
+
+ALTER FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events count viewers and may shorten a call, and never pay for anything.';
 
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2416,6 +2580,93 @@ ALTER FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uu
 
 COMMENT ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) IS 'Posts the legs in order, up to 5000, all of them or (raising the first refusal) none; a later leg may use what an earlier one brought. A leg moves an amount between two wallets of one asset, so each asset sums to zero; an exchange goes through liquidity wallets: one leg in each asset. Any wallet may pay: the caller answers for that. p_key makes it safe to repeat; p_metadata (up to 4 KiB) and p_event_at go to every leg.';
 
+CREATE FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text DEFAULT NULL::text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_window CONSTANT interval := '1 minute';
+    v_limit CONSTANT integer := core._rate('chat_messages_minute')::integer;
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('chat'::text, p_stream, p_user, p_body)));
+    v_now timestamptz;
+    v_since timestamptz;
+    v_used integer;
+    v_stored jsonb;
+    v_stream core.streams;
+BEGIN
+    IF p_user IS NULL OR (char_length(p_body) BETWEEN 1 AND 500 AND p_body ~ '\S') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', CASE WHEN p_user IS NULL THEN 'user' ELSE 'body' END),
+            'A message has an author and 1 to 500 characters.'
+        );
+    END IF;
+    PERFORM core._check_actor(p_user);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.id IS NULL THEN
+        PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
+    END IF;
+    INSERT INTO core.chat_counters AS c (stream_id, user_id, since, used)
+    VALUES (p_stream, p_user, date_bin(c_window, clock_timestamp(), '2000-01-01 00:00:00+00'), 1)
+    ON CONFLICT ON CONSTRAINT chat_counters_pkey DO UPDATE
+    SET
+        -- the next minute may have begun while this one waited for the counter
+        since = CASE WHEN c.since = excluded.since + c_window THEN c.since ELSE excluded.since END,
+        used = CASE WHEN c.since IN (excluded.since, excluded.since + c_window) THEN c.used + 1 ELSE 1 END
+    RETURNING c.since, c.used INTO v_since, v_used;
+    v_now := clock_timestamp();
+
+    v_stored := core._stored_result(p_user, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        UPDATE core.chat_counters AS c SET used = v_used - 1 WHERE c.stream_id = p_stream AND c.user_id = p_user;
+        message_id := v_stored ->> 'message_id';
+        created_at := v_stored ->> 'created_at';
+        replayed := true;
+        RETURN;
+    ELSIF v_stream.status = 'ended' THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'Nothing was posted.'
+        );
+    END IF;
+    PERFORM core._admit(p_stream, p_user);
+    IF EXISTS (SELECT FROM core.bans AS b WHERE b.creator_id = v_stream.creator_id AND b.user_id = p_user) THEN
+        PERFORM core._raise(
+            'TS507', 'BANNED', jsonb_build_object('creator_id', v_stream.creator_id), 'The creator does not want to hear from you.'
+        );
+    ELSIF v_used > v_limit THEN
+        PERFORM core._raise(
+            'TS604', 'CHAT_LIMIT',
+            jsonb_build_object(
+                'stream_id', p_stream, 'maximum', v_limit, 'resets_at', v_since + c_window,
+                'retry_after', greatest(1, ceil(extract(EPOCH FROM v_since + c_window - v_now))::integer)
+            ),
+            'Nothing was posted.'
+        );
+    END IF;
+    INSERT INTO core.messages AS m (stream_id, user_id, body, created_at) VALUES (p_stream, p_user, p_body, v_now)
+    RETURNING m.id INTO message_id;
+    created_at := v_now;
+    replayed := false;
+    PERFORM core._store_result(p_user, p_key, v_hash, jsonb_build_object('message_id', message_id, 'created_at', created_at));
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'chat.message', ARRAY['stream:' || p_stream::text],
+        jsonb_build_object(
+            'message_id', message_id, 'stream_id', p_stream, 'user_id', p_user, 'username', u.username, 'body', p_body,
+            'created_at', v_now
+        )
+    FROM core.users AS u
+    WHERE u.id = p_user;
+END;
+$$;
+
+ALTER FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Posts p_body, 1 to 500 characters, to the chat of stream p_stream for user p_user, who may watch it and is not banned by its creator. As many in a minute as the rate chat_messages_minute says. p_key makes it safe to repeat.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2642,6 +2893,47 @@ $$;
 ALTER FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) IS 'Gives back what hold p_hold still sets aside and closes it. One that has expired or is closed is TS316. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_message core.messages;
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    SELECT m.* INTO v_message FROM core.messages AS m
+    WHERE m.id = p_message AND m.stream_id = p_stream
+    FOR NO KEY UPDATE;
+    IF v_message.id IS NULL THEN
+        PERFORM core._raise(
+            'TS225', 'MESSAGE_NOT_FOUND', jsonb_build_object('stream_id', p_stream, 'message_id', p_message), 'api.messages lists them.'
+        );
+    ELSIF
+        p_actor <> v_message.user_id
+        AND NOT EXISTS (SELECT FROM core.streams AS s WHERE s.id = p_stream AND s.creator_id = p_actor)
+        AND NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND u.roles && ARRAY['moderator', 'admin'])
+    THEN
+        PERFORM core._raise(
+            'TS504', 'FORBIDDEN', jsonb_build_object('message_id', p_message, 'required_role', 'moderator'),
+            'Its author, the stream''s creator and moderators may.'
+        );
+    ELSIF v_message.removed_at IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE core.messages AS m SET removed_at = clock_timestamp(), removed_by = p_actor WHERE m.id = p_message;
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'chat.message_removed', ARRAY['stream:' || p_stream::text],
+        jsonb_build_object('message_id', p_message, 'stream_id', p_stream, 'removed_by', p_actor)
+    );
+    RETURN true;
+END;
+$$;
+
+ALTER FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) IS 'Removes message p_message from the chat of stream p_stream; false where it was removed before. p_actor, where named, must be its author, the stream''s creator, or a moderator.';
 
 CREATE FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3024,6 +3316,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
     SELECT
@@ -3037,8 +3330,9 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
-        array_agg(l.lead)
-    INTO v_requests, v_refusals, v_fees, v_leads
+        array_agg(l.lead),
+        bool_or(t.stream_id IS NOT NULL)
+    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
@@ -3080,6 +3374,20 @@ BEGIN
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    IF v_streamed THEN
+        INSERT INTO core.stream_totals AS s (stream_id, shard, tips, tip_count)
+        SELECT o.stream_id, pg_backend_pid() % 16, sum(o.amount), count(*)
+        FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
+            sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+            transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        )
+        WHERE o.error_code IS NULL AND NOT o.replayed AND o.stream_id IS NOT NULL
+        GROUP BY o.stream_id
+        ORDER BY o.stream_id
+        ON CONFLICT ON CONSTRAINT stream_totals_pkey DO UPDATE
+        SET tips = s.tips + excluded.tips, tip_count = s.tip_count + excluded.tip_count;
+    END IF;
 
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
@@ -3387,16 +3695,7 @@ CREATE FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access b
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    SELECT CASE
-        WHEN s.creator_id = p_viewer THEN 'owner'
-        WHEN s.visibility = 'public' THEN 'public_stream'
-        WHEN EXISTS (
-            SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
-        ) THEN 'ticket_purchased'
-        ELSE 'no_ticket'
-    END INTO reason
-    FROM core.streams AS s
-    WHERE s.id = p_stream;
+    reason := core._access_reason(p_stream, p_viewer);
     IF reason IS NULL THEN
         PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
     END IF;
@@ -3407,6 +3706,100 @@ $$;
 ALTER FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) IS 'Whether user p_viewer may watch stream p_stream, and why: owner, public_stream, ticket_purchased or no_ticket.';
+
+CREATE TABLE core.messages (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    body text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    removed_at timestamp with time zone,
+    removed_by uuid,
+    CONSTRAINT messages_body_check CHECK (((char_length(body) >= 1) AND (char_length(body) <= 500))),
+    CONSTRAINT messages_removed CHECK (((removed_by IS NULL) OR (removed_at IS NOT NULL)))
+);
+
+ALTER TABLE core.messages OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.messages IS 'Messages in the chats of streams. Written by api.post_message and api.remove_message.';
+
+COMMENT ON COLUMN core.messages.removed_at IS 'From then on nobody is shown the body; it is kept for whoever looks into complaints.';
+
+COMMENT ON COLUMN core.messages.removed_by IS 'Its author, the stream''s creator or a moderator; NULL: an operator, by hand.';
+
+CREATE TABLE core.users (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    email text NOT NULL,
+    username text NOT NULL,
+    display_name text NOT NULL,
+    password_hash text,
+    roles text[] DEFAULT '{}'::text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    token_epoch integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    referred_by_id uuid,
+    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
+    CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
+    CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9][a-z0-9_.-]{1,31}$'::text))
+);
+
+ALTER TABLE core.users OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.users IS 'People. A new row opens a wallet for each asset that opens with a user.';
+
+COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
+
+COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
+
+COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
+
+COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
+
+CREATE VIEW api.messages AS
+ SELECT m.id AS message_id,
+    m.stream_id,
+    m.user_id,
+    u.username,
+        CASE
+            WHEN (m.removed_at IS NULL) THEN m.body
+            ELSE NULL::text
+        END AS body,
+    m.created_at,
+    m.removed_at,
+    m.removed_by
+   FROM (core.messages m
+     LEFT JOIN core.users u ON ((u.id = m.user_id)));
+
+ALTER VIEW api.messages OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.messages IS 'Messages in the chats of streams; no body where one was removed.';
+
+CREATE FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 50) RETURNS SETOF api.messages
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+BEGIN
+    PERFORM core._admit(p_stream, p_viewer);
+    RETURN QUERY
+    SELECT m.* FROM api.messages AS m
+    WHERE
+        m.stream_id = p_stream AND m.removed_at IS NULL
+        AND m.message_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    ORDER BY m.message_id DESC
+    LIMIT least(greatest(coalesce(p_limit, 50), 1), 1000);
+END;
+$$;
+
+ALTER FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) IS 'Messages of stream p_stream that are not removed, newest first, up to p_limit (1000 at most), those before p_before, as user p_viewer may read them.';
 
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -3592,6 +3985,58 @@ ALTER FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) O
 
 COMMENT ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) IS 'Ends the freeze of wallet p_wallet. Not frozen: nothing changes. A closed one is TS311.';
 
+CREATE FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_fields CONSTANT text[] := ARRAY[
+        'title', 'visibility', 'ticket_price', 'seats', 'starts_at', 'sales_from', 'sales_to'
+    ];
+    v_old core.streams := core._open_stream(p_stream, p_actor);
+    v_new core.streams;
+    v_field text;
+BEGIN
+    IF jsonb_typeof(p_changes) = 'object' THEN
+        SELECT k.name INTO v_field FROM jsonb_object_keys(p_changes) AS k (name) WHERE k.name <> ALL (c_fields) LIMIT 1;
+    ELSE
+        v_field := 'changes';
+    END IF;
+    IF v_field IS NULL THEN
+        BEGIN
+            v_new := jsonb_populate_record(v_old, p_changes);
+            v_new.title := btrim(v_new.title);
+            v_field := core._stream_fault(
+                v_new.title, v_new.visibility, v_new.ticket_price, v_new.seats, v_new.starts_at, v_new.sales_from, v_new.sales_to
+            );
+        EXCEPTION WHEN data_exception THEN
+            v_field := 'changes';
+        END;
+    END IF;
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was changed.');
+    ELSIF v_new.seats < v_new.seats_sold THEN
+        PERFORM core._raise(
+            'TS331', 'SEATS_SOLD',
+            jsonb_build_object('stream_id', p_stream, 'seats', v_new.seats, 'seats_sold', v_new.seats_sold), 'Nothing was changed.'
+        );
+    END IF;
+    IF v_new IS DISTINCT FROM v_old THEN
+        UPDATE core.streams AS s
+        SET
+            title = v_new.title, visibility = v_new.visibility, ticket_price = v_new.ticket_price, seats = v_new.seats,
+            starts_at = v_new.starts_at, sales_from = v_new.sales_from, sales_to = v_new.sales_to, updated_at = clock_timestamp()
+        WHERE s.id = p_stream;
+        PERFORM core._stream_event('stream.updated', p_stream);
+    END IF;
+    RETURN QUERY SELECT s.* FROM api.streams AS s WHERE s.stream_id = p_stream;
+END;
+$$;
+
+ALTER FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) IS 'Changes the fields of stream p_stream that the object p_changes names: title, visibility, ticket_price, seats, starts_at, sales_from, sales_to; null takes away the last four. Never fewer seats than tickets sold. Tickets sold stay paid for at the price they had, also when the stream becomes public. p_actor must be its creator where named.';
+
 CREATE FUNCTION api.verify_seals(p_from_block bigint DEFAULT NULL::bigint, p_to_block bigint DEFAULT NULL::bigint) RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3697,6 +4142,89 @@ ALTER FUNCTION api.wallet_balances(p_user uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.wallet_balances(p_user uuid) IS 'The wallets of a user, one row an asset; amounts in minor units (10^-scale of the asset). held counts the holds that have not expired; spendable = balance - held - minimum, below zero while a debt is open. No rows for an unknown user.';
 
+CREATE FUNCTION api.watch_streams(p_beats api.watch_beat[]) RETURNS SETOF api.watch_outcome
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2500;
+    v_until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => core._rate('viewer_lease')::integer);
+    v_outcomes api.watch_outcome[];
+    v_counted boolean[];
+BEGIN
+    IF cardinality(p_beats) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_beats), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    SELECT
+        array_agg(ROW(
+            c.ord,
+            CASE WHEN (c.refusal).error_code IS NULL THEN c.viewers END, CASE WHEN (c.refusal).error_code IS NULL THEN v_until END,
+            (c.refusal).error_code, (c.refusal).error, (c.refusal).detail
+        )::api.watch_outcome ORDER BY c.ord),
+        array_agg((c.refusal).error_code IS NULL AND c.reason <> 'owner' ORDER BY c.ord)
+    INTO v_outcomes, v_counted
+    FROM (
+        SELECT
+            b.ord::integer AS ord, a.reason, coalesce(n.viewers, 0) AS viewers,
+            CASE
+                WHEN u.status IS NULL
+                    THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', b.user_id))::core.refusal
+                WHEN u.status <> 'active'
+                    THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', b.user_id))::core.refusal
+                WHEN a.reason IS NULL
+                    THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', b.stream_id))::core.refusal
+                WHEN a.reason = 'no_ticket'
+                    THEN ROW('TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', b.stream_id, 'reason', a.reason))::core.refusal
+                WHEN s.status <> 'live'
+                    THEN ROW('TS330', 'STREAM_NOT_LIVE', jsonb_build_object('stream_id', b.stream_id, 'stream_status', s.status))::core.refusal
+            END AS refusal
+        FROM unnest(p_beats) WITH ORDINALITY AS b (user_id, stream_id, ord)
+        CROSS JOIN LATERAL (SELECT core._access_reason(b.stream_id, b.user_id)) AS a (reason)
+        LEFT JOIN LATERAL (SELECT x.status FROM core.users AS x WHERE x.id = b.user_id LIMIT 1) AS u ON true
+        LEFT JOIN LATERAL (SELECT x.status FROM core.streams AS x WHERE x.id = b.stream_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT x.viewers FROM core.stream_viewers AS x WHERE x.stream_id = b.stream_id LIMIT 1) AS n ON true
+    ) AS c;
+    INSERT INTO core.viewers AS v (stream_id, user_id, seen_until)
+    SELECT DISTINCT b.stream_id, b.user_id, v_until
+    FROM ROWS FROM (unnest(p_beats), unnest(v_counted)) AS b (user_id, stream_id, counted)
+    WHERE b.counted
+    ORDER BY b.stream_id, b.user_id
+    ON CONFLICT ON CONSTRAINT viewers_pkey DO UPDATE SET seen_until = greatest(v.seen_until, excluded.seen_until);
+    RETURN QUERY SELECT o.* FROM unnest(v_outcomes) AS o;
+END;
+$$;
+
+ALTER FUNCTION api.watch_streams(p_beats api.watch_beat[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) IS 'Viewers of live streams are counted from now for as long as the rate viewer_lease says, or until their next beat; up to 2500 at once, one outcome a beat, in order. Beat about three times in a lease.';
+
+CREATE FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    RETURN (
+        SELECT CASE
+            WHEN s.creator_id = p_viewer THEN 'owner'
+            WHEN s.visibility = 'public' THEN 'public_stream'
+            WHEN EXISTS (
+                SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
+            ) THEN 'ticket_purchased'
+            ELSE 'no_ticket'
+        END
+        FROM core.streams AS s
+        WHERE s.id = p_stream
+    );
+END;
+$$;
+
+ALTER FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) IS 'Why user p_viewer may watch stream p_stream (owner, public_stream, ticket_purchased), no_ticket where they may not; NULL: no such stream.';
+
 CREATE FUNCTION core._act_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, created_at timestamp with time zone, actor_id uuid, db_user text, action text, subject_id uuid, details text, request_id text, address text)
     LANGUAGE sql STABLE
     AS $$
@@ -3708,6 +4236,24 @@ $$;
 ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
+
+CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_reason text := (api.stream_access(p_stream, p_user)).reason;
+BEGIN
+    IF v_reason = 'no_ticket' THEN
+        PERFORM core._raise(
+            'TS506', 'NO_ACCESS_TO_STREAM', jsonb_build_object('stream_id', p_stream, 'reason', v_reason), 'Buy a ticket first.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._admit(p_stream uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._admit(p_stream uuid, p_user uuid) IS 'Raises where user p_user may not watch stream p_stream.';
 
 CREATE FUNCTION core._alive_until(p_clock core.call_clocks) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4155,7 +4701,6 @@ CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, det
         jsonb_build_object('seats', s.seats, 'seats_sold', s.seats_sold, 'tickets', count(t.id))
     FROM core.streams AS s
     LEFT JOIN core.tickets AS t ON t.stream_id = s.id
-    WHERE s.seats IS NOT NULL
     GROUP BY s.id
     HAVING s.seats_sold <> count(t.id)
     UNION ALL
@@ -4208,6 +4753,23 @@ CREATE FUNCTION core._audit_tips() RETURNS TABLE(rule text, subject text, detail
     ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees
+    UNION ALL
+    -- tips of detached months are not there to be added up, but their streams are no younger than they
+    SELECT
+        'stream_total_is_sum_of_tips', 'stream ' || coalesce(k.stream_id, t.stream_id)::text,
+        jsonb_build_object('tips', t.tips, 'total', k.tips, 'tip_count', t.tip_count, 'total_count', k.tip_count)
+    FROM (
+        SELECT x.stream_id, sum(x.tips) AS tips, sum(x.tip_count) AS tip_count FROM core.stream_totals AS x GROUP BY x.stream_id
+    ) AS k
+    FULL JOIN (
+        SELECT x.stream_id, sum(x.amount) AS tips, count(*) AS tip_count FROM core.tips AS x
+        WHERE x.stream_id IS NOT NULL
+        GROUP BY x.stream_id
+    ) AS t ON t.stream_id = k.stream_id
+    WHERE
+        coalesce(t.tips, 0) > coalesce(k.tips, 0) OR coalesce(t.tip_count, 0) > coalesce(k.tip_count, 0)
+        OR (t.tips IS DISTINCT FROM k.tips OR t.tip_count IS DISTINCT FROM k.tip_count)
+        AND NOT core._is_detached(coalesce(k.stream_id, t.stream_id))
 $$;
 
 ALTER FUNCTION core._audit_tips() OWNER TO tessera_ledger;
@@ -4287,7 +4849,8 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
             WHEN b.begun - b.blocks > p_most THEN NULL
             WHEN b.lost THEN 'not_seen'
             WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
-        END
+        END,
+        b.place
     FROM (
         SELECT
             a.*,
@@ -4306,17 +4869,17 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
                         extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
                     )::bigint)
                 END AS active_us,
-                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned,
+                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
-            CROSS JOIN LATERAL (SELECT x.* FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
+            CROSS JOIN LATERAL (SELECT x.*, x.ctid AS place, x AS whole FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
             CROSS JOIN LATERAL (SELECT x.* FROM core.calls AS x WHERE x.id = p.id LIMIT 1) AS c
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.fan_id LIMIT 1) AS f
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.creator_id LIMIT 1) AS m
             CROSS JOIN LATERAL (
                 SELECT
-                    core._alive_until(k) AS alive_until,
-                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k) + p_grace AS lost
+                    core._alive_until(k.whole) AS alive_until,
+                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k.whole) + p_grace AS lost
             ) AS l
         ) AS a
     ) AS b
@@ -4444,6 +5007,26 @@ ALTER FUNCTION core._check_reason(p_reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_reason(p_reason text) IS 'Raises when the reason is missing, blank or longer than 255 bytes.';
 
+CREATE FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        PERFORM core._raise('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call), 'api.calls lists them.');
+    ELSIF p_user NOT IN (v_call.fan_id, v_call.creator_id) THEN
+        PERFORM core._raise('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call), 'Only its two people may.');
+    END IF;
+    PERFORM core._must_be_accepted(v_call);
+END;
+$$;
+
+ALTER FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) IS 'Raises where user p_user may not into the room of call p_call: nobody may while it rings, for nothing is paid yet.';
+
 CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) RETURNS core.refusal
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -4462,6 +5045,8 @@ CREATE FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_c
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context'))::core.refusal
         WHEN octet_length(p_tip.idempotency_key) NOT BETWEEN 1 AND 255
             THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(p_tip.idempotency_key), 'maximum_bytes', 255))::core.refusal
+        WHEN p_tip.stream_id IS NOT NULL THEN core._tip_stream_refusal(p_tip.stream_id, p_tip.creator_id)
+        WHEN p_tip.call_id IS NOT NULL THEN core._tip_call_refusal(p_tip.call_id, p_tip.creator_id, p_tip.sender_id)
     END
 $$;
 
@@ -4510,8 +5095,9 @@ BEGIN
         status = e.status, end_reason = e.reason, ended_by = e.ended_by, ended_at = greatest(e.ended_at, c.accepted_at, c.opened_at),
         active_us = e.active_us, blocks = e.blocks, billed = e.billed, platform_fees = e.platform_fees
     FROM (
-        SELECT p.*, b.blocks, b.billed, b.platform_fees
+        SELECT p.*, x.place, b.blocks, b.billed, b.platform_fees
         FROM unnest(p_endings) AS p
+        CROSS JOIN LATERAL (SELECT a.ctid AS place FROM core.calls AS a WHERE a.id = p.call_id LIMIT 1) AS x
         CROSS JOIN LATERAL (
             SELECT
                 count(*)::integer AS blocks, coalesce(sum(m.price), 0)::bigint AS billed,
@@ -4520,11 +5106,15 @@ BEGIN
             WHERE m.call_id = p.call_id AND m.refunded_at IS NULL
         ) AS b
     ) AS e
-    WHERE c.id = e.call_id;
+    WHERE c.ctid = e.place;
     DELETE FROM core.call_clocks AS k WHERE k.call_id = ANY (v_ids);
     DELETE FROM core.call_parties AS q
-    USING core.calls AS c
-    WHERE c.id = ANY (v_ids) AND q.user_id IN (c.fan_id, c.creator_id) AND q.call_id = c.id;
+    WHERE q.call_id = ANY (v_ids) AND q.user_id = ANY (ARRAY(
+        SELECT x.user_id
+        FROM core.calls AS c
+        CROSS JOIN LATERAL (VALUES (c.fan_id), (c.creator_id)) AS x (user_id)
+        WHERE c.id = ANY (v_ids)
+    ));
     PERFORM core._call_event('call.' || e.status, array_agg(e.call_id)) FROM unnest(p_endings) AS e GROUP BY e.status;
 END;
 $$;
@@ -5112,18 +5702,18 @@ CREATE FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) RETURNS api.tick
     LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
-    v_outcome api.ticket_outcome;
+    v_ticket core.tickets;
+    v_transfer core.transfers;
+    v_balance bigint;
 BEGIN
-    SELECT
-        p_ord, t.id, t.price,
-        e.balance - CASE WHEN t.platform_fee < t.price THEN t.platform_fee ELSE 0 END,
-        t.created_at, true, NULL, NULL, NULL
-    INTO v_outcome
-    FROM core.tickets AS t
-    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
-    LEFT JOIN core.entries AS e ON e.wallet_id = m.from_wallet_id AND e.seq = m.from_seq AND e.transfer_id = m.id
-    WHERE t.id = p_ticket;
-    RETURN v_outcome;
+    -- one after the other: a join, planned while the tables are small, may read all of a wallet's entries
+    SELECT t.* INTO v_ticket FROM core.tickets AS t WHERE t.id = p_ticket;
+    SELECT m.* INTO v_transfer FROM core.transfers AS m WHERE m.id = v_ticket.transfer_id;
+    SELECT e.balance - CASE WHEN v_ticket.platform_fee < v_ticket.price THEN v_ticket.platform_fee ELSE 0 END
+    INTO v_balance
+    FROM core.entries AS e
+    WHERE e.wallet_id = v_transfer.from_wallet_id AND e.seq = v_transfer.from_seq AND e.transfer_id = v_transfer.id;
+    RETURN ROW(p_ord, v_ticket.id, v_ticket.price, v_balance, v_ticket.created_at, true, NULL, NULL, NULL)::api.ticket_outcome;
 END;
 $$;
 
@@ -5140,6 +5730,27 @@ $$;
 ALTER FUNCTION core._key_reused(p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._key_reused(p_key text) IS 'The refusal TS301: the key was used before for another request.';
+
+CREATE FUNCTION core._lock_buyers(p_cases core.ticket_case[]) RETURNS uuid[]
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._lock_wallets(ARRAY(
+        SELECT v.id
+        FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (VALUES
+            (c.viewer_wallet_id), (c.creator_wallet_id),
+            (CASE WHEN c.fee > 0 THEN core._system_wallet('revenue', 'TOKEN', c.viewer_id) END)
+        ) AS v (id)
+        WHERE c.price > 0
+    ));
+    RETURN ARRAY(SELECT DISTINCT c.creator_id FROM unnest(p_cases) AS c);
+END;
+$$;
+
+ALTER FUNCTION core._lock_buyers(p_cases core.ticket_case[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) IS 'Locks the wallets of these requests in one go; returns the creators who may be paid.';
 
 CREATE FUNCTION core._lock_call(p_call uuid, p_actor uuid) RETURNS core.calls
     LANGUAGE plpgsql
@@ -5329,7 +5940,7 @@ BEGIN
         FROM unnest(v_cases) WITH ORDINALITY AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, ord
+            due, reason, place, ord
         )
         CROSS JOIN LATERAL generate_series(c.blocks, c.blocks + c.due - 1) AS b (number)
         CROSS JOIN LATERAL (
@@ -5396,7 +6007,7 @@ BEGIN
     WITH state AS MATERIALIZED (
         SELECT
             c.call_id, c.fan_id, c.creator_id, c.block_us, c.block_price, c.status, c.due_at, c.alive_until, c.active_us, c.lost,
-            c.warned, c.paid, coalesce(c.returned, 0) AS returned, c.blocks + c.paid AS blocks,
+            c.warned, c.place, c.paid, coalesce(c.returned, 0) AS returned, c.blocks + c.paid AS blocks,
             c.billed + c.paid * c.block_price AS billed, c.platform_fees + c.paid * c.fee AS platform_fees,
             -- when what is paid is used up
             c.running_since + ((c.blocks + c.paid) * c.block_us - c.active_before_us) * interval '1 microsecond' AS next_block_at,
@@ -5407,7 +6018,7 @@ BEGIN
         FROM ROWS FROM (unnest(v_cases), unnest(v_paid), unnest(v_refused), unnest(v_returned)) AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, paid, refused, returned
+            due, reason, place, paid, refused, returned
         )
     ), clock AS (
         UPDATE core.call_clocks AS k
@@ -5416,7 +6027,8 @@ BEGIN
             warned = coalesce(s.blocks_left <= v_low, s.warned),
             due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace) END
         FROM state AS s
-        WHERE k.call_id = s.call_id AND s.reason IS NULL
+        -- by their places: joined by id, all clocks are read while the table's statistics say that there are few
+        WHERE k.ctid = s.place AND s.reason IS NULL
     ), warning AS (
         INSERT INTO core.outbox (type, channels, payload)
         SELECT
@@ -5721,6 +6333,10 @@ BEGIN
     IF v_call.id IS NULL THEN
         RETURN false;
     END IF;
+    -- told in whole seconds; what was before the call tells nothing of it
+    IF p_at <= v_call.accepted_at - interval '1 second' THEN
+        RETURN false;
+    END IF;
     v_at := least(p_at, clock_timestamp());
     IF p_event = 'joined' THEN
         UPDATE core.call_clocks AS k
@@ -5729,7 +6345,6 @@ BEGIN
             creator_seen_at = CASE WHEN p_user = v_call.creator_id THEN greatest(k.creator_seen_at, v_at) ELSE k.creator_seen_at END
         WHERE k.call_id = p_call AND clock_timestamp() < core._alive_until(k) + v_grace;
     ELSE
-        -- not before it was accepted, and not over what is newer
         v_at := greatest(v_at, v_call.accepted_at);
         UPDATE core.call_clocks AS k
         SET
@@ -5752,6 +6367,28 @@ $$;
 ALTER FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) IS 'Notes that p_user (NULL: both of its people) joined or left the room of call p_call at p_at; false where that tells nothing. A call whose people left ends after the rate call_grace, billed up to then, unless they are seen again: such events shorten a call, and never pay for anything.';
+
+CREATE FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_until CONSTANT timestamptz :=
+        least(p_at, clock_timestamp()) + make_interval(secs => core._rate('viewer_lease')::integer);
+BEGIN
+    IF p_watching THEN
+        INSERT INTO core.viewers AS v (stream_id, user_id, seen_until)
+        SELECT s.id, p_user, v_until FROM core.streams AS s
+        WHERE s.id = p_stream AND s.creator_id <> p_user AND v_until > clock_timestamp()
+        ON CONFLICT ON CONSTRAINT viewers_pkey DO UPDATE SET seen_until = greatest(v.seen_until, excluded.seen_until);
+    ELSE
+        DELETE FROM core.viewers AS v WHERE v.stream_id = p_stream AND v.user_id = p_user AND v.seen_until <= v_until;
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) IS 'User p_user came to stream p_stream (counted for a lease, which their beats renew) or left it, at p_at.';
 
 CREATE FUNCTION core._notify_rights() RETURNS trigger
     LANGUAGE plpgsql
@@ -6333,16 +6970,23 @@ BEGIN
     FROM core._give_back(ARRAY(
         SELECT x.id
         FROM unnest(p_cases) AS c
-        INNER JOIN core.meter_blocks AS b ON b.call_id = c.call_id AND b.block_no >= c.begun
+        CROSS JOIN LATERAL (
+            SELECT m.transfer_id, m.fee_transfer_id FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.block_no < c.blocks OFFSET 0
+        ) AS b
         CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
-        WHERE c.reason = 'not_seen' AND b.block_no < c.blocks AND x.id IS NOT NULL
+        WHERE c.reason = 'not_seen' AND x.id IS NOT NULL
     ), 'call not seen', NULL) AS g;
     WITH returned AS (
         UPDATE core.meter_blocks AS b
         SET refunded_at = clock_timestamp()
         FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (
+            SELECT m.ctid AS place FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.refunded_at IS NULL OFFSET 0
+        ) AS p
         WHERE
-            b.call_id = c.call_id AND b.block_no >= c.begun AND c.reason = 'not_seen' AND b.refunded_at IS NULL
+            b.ctid = p.place AND c.reason = 'not_seen'
             AND b.price = (
                 SELECT coalesce(sum(r.amount), 0) FROM core.refunds AS r WHERE r.original_id IN (b.transfer_id, b.fee_transfer_id)
             )
@@ -6354,7 +6998,7 @@ BEGIN
         FROM ROWS FROM (unnest(p_cases)) WITH ORDINALITY AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, ord
+            due, reason, place, ord
         )
     ) AS n;
     IF v_refused IS NOT NULL THEN
@@ -6406,6 +7050,131 @@ $$;
 ALTER FUNCTION core._seal_digest(p_seal core.seals) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._seal_digest(p_seal core.seals) IS 'SHA-256 over all columns of a seal but the digest, as record_send writes them.';
+
+CREATE FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_stream core.streams;
+BEGIN
+    PERFORM core._admit(p_stream, p_user);
+    SELECT s.* INTO v_stream FROM core.streams AS s WHERE s.id = p_stream;
+    IF v_stream.status = 'ended' THEN
+        PERFORM core._raise(
+            'TS328', 'STREAM_ENDED', jsonb_build_object('stream_id', p_stream, 'ended_at', v_stream.ended_at), 'There is nothing to see.'
+        );
+    END IF;
+    RETURN v_stream.creator_id = p_user;
+END;
+$$;
+
+ALTER FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) IS 'Whether user p_user sends in the room of stream p_stream; raises where they may not even enter.';
+
+CREATE FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) RETURNS api.ticket_outcome[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    c_asset CONSTANT text := 'TOKEN';
+    v_sales CONSTANT core.ticket_case[] := p_paid || p_free;
+    v_now timestamptz;
+    v_requests core.transfer_request[];
+    v_leads boolean[];
+    v_results core.transfer_result[];
+    v_outcomes api.ticket_outcome[];
+BEGIN
+    IF v_sales IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT
+        array_agg(ROW(
+            c.viewer_wallet_id, l.wallet_id, l.amount, c_asset, l.kind, c.stream_id::text, c.viewer_id,
+            CASE WHEN l.lead THEN c.idempotency_key END, CASE WHEN l.lead THEN c.request_hash END,
+            CASE WHEN c.fee > 0 AND c.fee < c.price THEN c.ord END, NULL, NULL
+        )::core.transfer_request),
+        array_agg(l.lead)
+    INTO v_requests, v_leads
+    FROM unnest(p_paid) AS c
+    CROSS JOIN LATERAL (
+        SELECT c.creator_wallet_id AS wallet_id, c.price - c.fee AS amount, 'stream_ticket' AS kind, true AS lead
+        WHERE c.fee < c.price
+        UNION ALL
+        SELECT core._system_wallet('revenue', c_asset, c.viewer_id), c.fee, 'fee', c.fee = c.price
+        WHERE c.fee > 0
+    ) AS l;
+    v_results := core._post_transfers(v_requests);
+    IF cardinality(v_results) > cardinality(p_paid) THEN
+        SELECT array_agg(r.result) INTO v_results
+        FROM (SELECT v_results[g.i] AS result FROM generate_subscripts(v_results, 1) AS g (i) WHERE v_leads[g.i]) AS r;
+    END IF;
+    v_now := clock_timestamp();
+
+    -- Free tickets come last: there are no results for them. A paid one has the id of its payment, as a tip has.
+    SELECT array_agg(
+        CASE
+            WHEN t.error_code IS NOT NULL
+                THEN ROW(t.ord, NULL, NULL, NULL, NULL, false, t.error_code, t.error, t.detail)::api.ticket_outcome
+            WHEN t.price = 0
+                THEN ROW(t.ord, core.uuid7(), 0, NULL, v_now, false, NULL, NULL, NULL)::api.ticket_outcome
+            ELSE ROW(
+                t.ord, t.transfer_id, t.price, t.from_balance - CASE WHEN t.fee < t.price THEN t.fee ELSE 0 END, t.created_at,
+                false, NULL, NULL, NULL
+            )::api.ticket_outcome
+        END
+    )
+    INTO v_outcomes
+    FROM ROWS FROM (unnest(v_sales), unnest(v_results)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
+        error_code, error, detail
+    );
+
+    INSERT INTO core.tickets (id, stream_id, viewer_id, price, platform_fee, transfer_id, created_at)
+    SELECT t.id, t.stream_id, t.viewer_id, t.price, t.fee, CASE WHEN t.price > 0 THEN t.id END, t.created_at
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    )
+    WHERE t.error_code IS NULL;
+
+    UPDATE core.streams AS s SET seats_sold = s.seats_sold + n.tickets
+    FROM (
+        SELECT c.stream_id, count(*)::integer AS tickets
+        FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS c (
+            ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id,
+            creator_wallet_id, ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed,
+            error_code, error, detail
+        )
+        WHERE c.error_code IS NULL
+        GROUP BY c.stream_id
+    ) AS n
+    WHERE s.id = n.stream_id;
+
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
+        jsonb_build_object(
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
+        )
+    FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    )
+    WHERE t.error_code IS NULL;
+
+    PERFORM core._store_result(t.viewer_id, t.idempotency_key, t.request_hash, jsonb_build_object('ticket_id', t.id))
+    FROM ROWS FROM (unnest(p_free), unnest(v_outcomes[cardinality(v_sales) - cardinality(p_free) + 1:])) AS t (
+        ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
+        ticket_id, refusal, turn, told_ord, id, told_price, new_balance, created_at, replayed, error_code, error, detail
+    );
+    RETURN v_outcomes;
+END;
+$$;
+
+ALTER FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) IS 'Sells the tickets that cost something (p_paid), then the free ones (p_free); one outcome each, in this order.';
 
 CREATE FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) RETURNS void
     LANGUAGE plpgsql
@@ -6582,6 +7351,26 @@ ALTER FUNCTION core._stream_event(p_type text, p_stream uuid) OWNER TO tessera_l
 
 COMMENT ON FUNCTION core._stream_event(p_type text, p_stream uuid) IS 'Writes the event p_type with the stream as it is now.';
 
+CREATE FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
+        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
+        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
+        WHEN p_starts_at NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN 'starts_at'
+        WHEN p_sales_from NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN 'sales_from'
+        WHEN
+            p_sales_to NOT BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-30 00:00:00+00' OR p_sales_to <= p_sales_from
+            THEN 'sales_to'
+    END
+$$;
+
+ALTER FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'The name of the first field that will not do; NULL when all do.';
+
 CREATE FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
     AS $$
@@ -6633,64 +7422,82 @@ ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
 
-CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) RETURNS SETOF core.ticket_case
+CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) RETURNS SETOF core.ticket_case
     LANGUAGE sql STABLE
     AS $$
     SELECT
         d.ord, d.viewer_id, d.stream_id, d.creator_id, d.idempotency_key, d.request_hash, d.price,
         CASE WHEN p_fee_bps > 0 THEN floor(d.price * p_fee_bps / 10000)::bigint ELSE 0 END,
         d.viewer_wallet_id, d.creator_wallet_id, d.kept_id, d.refusal,
-        d.kept_id IS NOT NULL OR (d.refusal).error_code IS NOT NULL OR (
-            d.nth = 1 AND coalesce(d.place <= d.seats_left, true)
-        )
+        NOT d.waits AND NOT (d.open AND bool_or(d.waits) OVER (PARTITION BY d.viewer_id ORDER BY d.ord))
     FROM (
         SELECT
             n.*,
-            count(*) FILTER (WHERE n.nth = 1 AND n.kept_id IS NULL AND (n.refusal).error_code IS NULL)
-                OVER (PARTITION BY n.stream_id ORDER BY n.ord) AS place
+            (
+                n.open AND (
+                    coalesce(sum(n.able) OVER (PARTITION BY n.stream_id ORDER BY n.ord) - n.able >= n.seats_left, false)
+                    OR sum(n.able) OVER (PARTITION BY n.viewer_id, n.stream_id ORDER BY n.ord) > n.able
+                )
+            ) OR (
+                n.idempotency_key IS NOT NULL
+                AND sum(n.able) OVER (PARTITION BY n.viewer_id, n.idempotency_key ORDER BY n.ord) > n.able
+            ) AS waits
         FROM (
             SELECT
                 c.*,
-                row_number() OVER (PARTITION BY c.viewer_id, c.stream_id ORDER BY c.ord) AS nth,
-                CASE
-                    WHEN octet_length(c.idempotency_key) NOT BETWEEN 1 AND 255
-                        THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(c.idempotency_key), 'maximum_bytes', 255))::core.refusal
-                    WHEN c.key_hash <> c.request_hash THEN core._key_reused(c.idempotency_key)
-                    WHEN c.viewer_status IS NULL
-                        THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', c.viewer_id))::core.refusal
-                    WHEN c.viewer_status <> 'active'
-                        THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', c.viewer_id))::core.refusal
-                    WHEN c.price IS NULL
-                        THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', c.stream_id))::core.refusal
-                    WHEN c.creator_id = c.viewer_id
-                        THEN ROW('TS111', 'OWN_STREAM', jsonb_build_object('stream_id', c.stream_id))::core.refusal
-                    WHEN c.has_id IS NOT NULL
-                        THEN ROW('TS325', 'TICKET_ALREADY_PURCHASED', jsonb_build_object('stream_id', c.stream_id, 'ticket_id', c.has_id))::core.refusal
-                    WHEN c.closed IS NOT NULL
-                        THEN ROW('TS327', 'SALES_CLOSED', jsonb_build_object('stream_id', c.stream_id, 'reason', c.closed))::core.refusal
-                    WHEN c.seats_left <= 0
-                        THEN ROW('TS326', 'SOLD_OUT', jsonb_build_object('stream_id', c.stream_id, 'seats', c.seats))::core.refusal
-                END AS refusal
+                c.kept_id IS NULL AND (c.refusal).error_code IS NULL AS open,
+                (
+                    c.kept_id IS NULL AND (c.refusal).error_code IS NULL
+                    AND (p_creators IS NULL OR c.can_pay OR c.price = 0 OR c.viewer_id = ANY (p_creators)) IS TRUE
+                )::integer AS able
             FROM (
                 SELECT
-                    r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash,
-                    u.status AS viewer_status, s.creator_id, s.ticket_price AS price, s.seats, s.seats - s.seats_sold AS seats_left,
-                    CASE
-                        WHEN s.cancelled_at IS NOT NULL THEN 'cancelled'
-                        WHEN s.status = 'ended' THEN 'ended'
-                        WHEN s.visibility = 'public' THEN 'public_stream'
-                        WHEN s.sales_from > clock_timestamp() THEN 'not_yet'
-                        WHEN s.sales_to <= clock_timestamp() THEN 'over'
-                    END AS closed,
-                    k.request_hash AS key_hash,
+                    r.ord::integer AS ord, r.viewer_id, r.stream_id, r.idempotency_key, h.request_hash, s.creator_id,
+                    s.ticket_price AS price, s.seats - s.seats_sold AS seats_left, vw.id AS viewer_wallet_id,
+                    cw.id AS creator_wallet_id,
+                    vw.status = 'active' AND vw.balance - vw.minimum >= s.ticket_price
+                    AND (p_fee_bps = 10000 OR cw.status IN ('active', 'debits_frozen')) AS can_pay,
                     CASE WHEN k.request_hash = h.request_hash THEN t.id END AS kept_id,
-                    t.id AS has_id, vw.id AS viewer_wallet_id, cw.id AS creator_wallet_id
+                    CASE
+                        WHEN octet_length(r.idempotency_key) NOT BETWEEN 1 AND 255
+                            THEN ROW('TS106', 'IDEMPOTENCY_KEY_INVALID', jsonb_build_object('bytes', octet_length(r.idempotency_key), 'maximum_bytes', 255))::core.refusal
+                        WHEN k.request_hash <> h.request_hash THEN core._key_reused(r.idempotency_key)
+                        WHEN u.status IS NULL
+                            THEN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', r.viewer_id))::core.refusal
+                        WHEN u.status <> 'active'
+                            THEN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', r.viewer_id))::core.refusal
+                        WHEN s.ticket_price IS NULL
+                            THEN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', r.stream_id))::core.refusal
+                        WHEN s.creator_id = r.viewer_id
+                            THEN ROW('TS111', 'OWN_STREAM', jsonb_build_object('stream_id', r.stream_id))::core.refusal
+                        WHEN t.id IS NOT NULL
+                            THEN ROW('TS325', 'TICKET_ALREADY_PURCHASED', jsonb_build_object('stream_id', r.stream_id, 'ticket_id', t.id))::core.refusal
+                        WHEN s.closed IS NOT NULL
+                            THEN ROW('TS327', 'SALES_CLOSED', jsonb_build_object('stream_id', r.stream_id, 'reason', s.closed))::core.refusal
+                        WHEN s.seats_sold >= s.seats
+                            THEN ROW('TS326', 'SOLD_OUT', jsonb_build_object('stream_id', r.stream_id, 'seats', s.seats))::core.refusal
+                    END AS refusal
                 FROM unnest(p_tickets) WITH ORDINALITY AS r (viewer_id, stream_id, idempotency_key, ord)
                 CROSS JOIN LATERAL (
                     SELECT core._request_hash(r.idempotency_key, record_send(ROW('ticket'::text, r.viewer_id, r.stream_id)))
+                    OFFSET 0
                 ) AS h (request_hash)
+                -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
                 LEFT JOIN LATERAL (SELECT x.status FROM core.users AS x WHERE x.id = r.viewer_id LIMIT 1) AS u ON true
-                LEFT JOIN LATERAL (SELECT x.* FROM core.streams AS x WHERE x.id = r.stream_id LIMIT 1) AS s ON true
+                LEFT JOIN LATERAL (
+                    SELECT
+                        x.creator_id, x.ticket_price, x.seats, x.seats_sold,
+                        CASE
+                            WHEN x.cancelled_at IS NOT NULL THEN 'cancelled'
+                            WHEN x.status = 'ended' THEN 'ended'
+                            WHEN x.visibility = 'public' THEN 'public_stream'
+                            WHEN x.sales_from > clock_timestamp() THEN 'not_yet'
+                            WHEN x.sales_to <= clock_timestamp() THEN 'over'
+                        END AS closed
+                    FROM core.streams AS x
+                    WHERE x.id = r.stream_id
+                    LIMIT 1
+                ) AS s ON true
                 LEFT JOIN LATERAL (
                     SELECT x.request_hash FROM core.idempotency_keys AS x
                     WHERE x.actor_id = r.viewer_id AND x.key = r.idempotency_key LIMIT 1
@@ -6699,21 +7506,45 @@ CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending int
                     SELECT x.id FROM core.tickets AS x WHERE x.stream_id = r.stream_id AND x.viewer_id = r.viewer_id LIMIT 1
                 ) AS t ON true
                 LEFT JOIN LATERAL (
-                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
+                    SELECT w.id, w.status, w.balance, w.minimum FROM core.wallets AS w
+                    WHERE w.owner_id = r.viewer_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS vw ON true
                 LEFT JOIN LATERAL (
-                    SELECT w.id FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
+                    SELECT w.id, w.status FROM core.wallets AS w WHERE w.owner_id = s.creator_id AND w.asset = 'TOKEN' LIMIT 1
                 ) AS cw ON true
-                WHERE r.ord = ANY (p_pending)
+                WHERE p_pending IS NULL OR r.ord = ANY (p_pending)
+                OFFSET 0
             ) AS c
         ) AS n
     ) AS d
     ORDER BY d.ord
 $$;
 
-ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) OWNER TO tessera_ledger;
+ALTER FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) IS 'The requests at positions p_pending, each with stream, price, fee, wallets, and what speaks against it.';
+COMMENT ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) IS 'The requests at positions p_pending (NULL: all), each with stream, price, fee, wallets, and what speaks against it. p_creators: who may get tokens by these requests; NULL while the wallets are not locked, so that anybody may be able to pay.';
+
+CREATE FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    v_call core.calls;
+BEGIN
+    SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = p_call;
+    IF v_call.id IS NULL THEN
+        RETURN ROW('TS219', 'CALL_NOT_FOUND', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.fan_id <> p_sender THEN
+        RETURN ROW('TS508', 'NOT_CALL_PARTICIPANT', jsonb_build_object('call_id', p_call))::core.refusal;
+    ELSIF v_call.creator_id <> p_creator THEN
+        RETURN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context', 'call_id', p_call))::core.refusal;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) IS 'The refusal of a tip whose call is not there, not the sender''s, or with somebody else than the creator who is tipped; NULL when it is theirs.';
 
 CREATE FUNCTION core._tip_fee(p_tip uuid) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -6726,6 +7557,25 @@ $$;
 ALTER FUNCTION core._tip_fee(p_tip uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._tip_fee(p_tip uuid) IS 'The platform''s fee of a tip, in tokens.';
+
+CREATE FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    v_creator uuid := (SELECT s.creator_id FROM core.streams AS s WHERE s.id = p_stream);
+BEGIN
+    IF v_creator IS NULL THEN
+        RETURN ROW('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream))::core.refusal;
+    ELSIF v_creator <> p_creator THEN
+        RETURN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'context', 'stream_id', p_stream))::core.refusal;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) IS 'The refusal of a tip whose stream is not there or somebody else''s than the creator who is tipped; NULL when it is theirs.';
 
 CREATE FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -7135,6 +7985,41 @@ ALTER VIEW api.job_runs OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.job_runs IS 'The newest run of each job of the scheduler. late: it has not succeeded for three of its intervals, or a minute where that is longer, and the time its newest run took.';
 
+CREATE TABLE core.live_rooms (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    reopened_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT live_rooms_kind_check CHECK ((kind = ANY (ARRAY['stream'::text, 'call'::text])))
+);
+
+ALTER TABLE core.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_rooms IS 'Rooms of the media server that somebody was let into, one a stream or call. Written by api.enter_room and api.note_live_event; the scheduler closes those whose stream or call is over.';
+
+COMMENT ON COLUMN core.live_rooms.id IS 'The stream or the call.';
+
+COMMENT ON COLUMN core.live_rooms.reopened_at IS 'When somebody was seen in it after it was over: a token outlives what it was given for by minutes.';
+
+COMMENT ON COLUMN core.live_rooms.closed_at IS 'When the media server was told to close it.';
+
+CREATE VIEW api.live_rooms AS
+ SELECT ((r.kind || '-'::text) || (r.id)::text) AS room,
+    r.kind,
+    r.id AS subject_id,
+    GREATEST(r.reopened_at, s.ended_at, c.ended_at) AS over_since,
+    r.opened_at,
+    r.reopened_at,
+    r.closed_at
+   FROM ((core.live_rooms r
+     LEFT JOIN core.streams s ON (((r.kind = 'stream'::text) AND (s.id = r.id))))
+     LEFT JOIN core.calls c ON (((r.kind = 'call'::text) AND (c.id = r.id))));
+
+ALTER VIEW api.live_rooms OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
+
 CREATE TABLE core.rate_names (
     name text NOT NULL,
     unit text NOT NULL,
@@ -7426,6 +8311,19 @@ ALTER TABLE core.captures OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.captures IS 'The transfers that captured a hold. Append-only.';
 
+CREATE UNLOGGED TABLE core.chat_counters (
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    used integer NOT NULL,
+    CONSTRAINT chat_counters_used_check CHECK ((used >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.chat_counters OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.chat_counters IS 'How many messages somebody has posted to a stream in the minute (UTC) that began at since. Unlogged: after a crash everybody begins anew.';
+
 CREATE TABLE core.creator_settings (
     user_id uuid NOT NULL,
     rate_per_minute bigint NOT NULL,
@@ -7482,6 +8380,24 @@ COMMENT ON COLUMN core.idempotency_keys.transfer_id IS 'The (first) transfer it 
 COMMENT ON COLUMN core.idempotency_keys.request_hash IS 'First 16 bytes of the SHA-256 of the request''s fields: a key sent with another request is refused.';
 
 COMMENT ON COLUMN core.idempotency_keys.result IS 'The stored answer, where it cannot be rebuilt from the transfer.';
+
+CREATE TABLE core.live_events (
+    id text NOT NULL,
+    event text NOT NULL,
+    room text NOT NULL,
+    identity text,
+    created_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT live_events_id_check CHECK (((octet_length(id) >= 1) AND (octet_length(id) <= 255)))
+);
+
+ALTER TABLE core.live_events OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.live_events IS 'Events of the media server that were of use, each once. Written by api.note_live_event, deleted by the scheduler after a month.';
+
+COMMENT ON COLUMN core.live_events.id IS 'The media server''s, the same in every repetition.';
+
+COMMENT ON COLUMN core.live_events.created_at IS 'By the media server''s clock, in whole seconds; never later than now.';
 
 CREATE TABLE core.login_attempts (
     account_hash bytea NOT NULL,
@@ -7669,37 +8585,6 @@ ALTER TABLE core.transfers_default OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.transfers_default IS 'Partition of core.transfers, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
 
-CREATE TABLE core.users (
-    id uuid DEFAULT core.uuid7() NOT NULL,
-    email text NOT NULL,
-    username text NOT NULL,
-    display_name text NOT NULL,
-    password_hash text,
-    roles text[] DEFAULT '{}'::text[] NOT NULL,
-    status text DEFAULT 'active'::text NOT NULL,
-    token_epoch integer DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    referred_by_id uuid,
-    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 80))),
-    CONSTRAINT users_email_check CHECK (((octet_length(email) >= 3) AND (octet_length(email) <= 254))),
-    CONSTRAINT users_roles_check CHECK ((roles <@ ARRAY['creator'::text, 'validator'::text, 'moderator'::text, 'operator'::text, 'admin'::text])),
-    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
-    CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9][a-z0-9_.-]{1,31}$'::text))
-);
-
-ALTER TABLE core.users OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.users IS 'People. A new row opens a wallet for each asset that opens with a user.';
-
-COMMENT ON COLUMN core.users.email IS 'Lower case, unique.';
-
-COMMENT ON COLUMN core.users.roles IS 'creator, validator, moderator, operator, admin; none for a fan.';
-
-COMMENT ON COLUMN core.users.token_epoch IS 'Raised to make every access token issued so far worthless.';
-
-COMMENT ON COLUMN core.users.referred_by_id IS 'Who brought them here; set once (api.set_referrer), never a circle.';
-
 CREATE TABLE core.velocity_counters (
     wallet_id uuid NOT NULL,
     rule text NOT NULL,
@@ -7718,6 +8603,17 @@ COMMENT ON COLUMN core.velocity_counters.rule IS 'Name, scope and asset of the r
 COMMENT ON COLUMN core.velocity_counters.since IS 'Start of the window: a whole number of windows after 2000-01-01 00:00 UTC. An older one counts for nothing.';
 
 COMMENT ON COLUMN core.velocity_counters.used IS 'Minor units, or number of transfers.';
+
+CREATE UNLOGGED TABLE core.viewers (
+    stream_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    seen_until timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.viewers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.viewers IS 'Who watches which stream, until when unless they are heard of again. Unlogged: after a crash the next beats fill it. Written by api.watch_streams and core._note_viewer; api.count_viewers counts it and takes out what has lapsed.';
 
 ALTER TABLE ONLY core.audit_log ATTACH PARTITION core.audit_log_default DEFAULT;
 
@@ -7765,6 +8661,9 @@ ALTER TABLE ONLY core.calls
 ALTER TABLE ONLY core.captures
     ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
 
+ALTER TABLE ONLY core.chat_counters
+    ADD CONSTRAINT chat_counters_pkey PRIMARY KEY (stream_id, user_id);
+
 ALTER TABLE ONLY core.creator_settings
     ADD CONSTRAINT creator_settings_pkey PRIMARY KEY (user_id);
 
@@ -7780,8 +8679,17 @@ ALTER TABLE ONLY core.idempotency_keys
 ALTER TABLE ONLY core.job_runs
     ADD CONSTRAINT job_runs_pkey PRIMARY KEY (job);
 
+ALTER TABLE ONLY core.live_events
+    ADD CONSTRAINT live_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.live_rooms
+    ADD CONSTRAINT live_rooms_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (account_hash, address);
+
+ALTER TABLE ONLY core.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.meter_blocks
     ADD CONSTRAINT meter_blocks_pkey PRIMARY KEY (call_id, block_no);
@@ -7825,6 +8733,12 @@ ALTER TABLE ONLY core.seals
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.stream_totals
+    ADD CONSTRAINT stream_totals_pkey PRIMARY KEY (stream_id, shard);
+
+ALTER TABLE ONLY core.stream_viewers
+    ADD CONSTRAINT stream_viewers_pkey PRIMARY KEY (stream_id);
+
 ALTER TABLE ONLY core.streams
     ADD CONSTRAINT streams_channel_key UNIQUE (channel);
 
@@ -7858,6 +8772,9 @@ ALTER TABLE ONLY core.users
 ALTER TABLE ONLY core.velocity_counters
     ADD CONSTRAINT velocity_counters_pkey PRIMARY KEY (wallet_id, rule);
 
+ALTER TABLE ONLY core.viewers
+    ADD CONSTRAINT viewers_pkey PRIMARY KEY (stream_id, user_id);
+
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
 
@@ -7883,13 +8800,23 @@ CREATE INDEX calls_creator_id_idx ON core.calls USING btree (creator_id, id);
 
 CREATE INDEX calls_fan_id_idx ON core.calls USING btree (fan_id, id);
 
+CREATE INDEX chat_counters_since_idx ON core.chat_counters USING btree (since);
+
 CREATE INDEX holds_open_by_expiry_idx ON core.holds USING btree (expires_at, wallet_id) WHERE (status = 'open'::text);
 
 CREATE INDEX holds_open_by_wallet_idx ON core.holds USING btree (wallet_id, expires_at) WHERE (status = 'open'::text);
 
 CREATE INDEX holds_wallet_idx ON core.holds USING btree (wallet_id, id);
 
+CREATE INDEX live_events_received_at_idx ON core.live_events USING btree (received_at);
+
+CREATE INDEX live_rooms_closed_at_idx ON core.live_rooms USING btree (closed_at) WHERE (closed_at IS NOT NULL);
+
+CREATE INDEX live_rooms_open_idx ON core.live_rooms USING btree (id) WHERE (closed_at IS NULL);
+
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
+
+CREATE INDEX messages_stream_id_idx ON core.messages USING btree (stream_id, id);
 
 CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
 
@@ -7900,6 +8827,8 @@ CREATE UNIQUE INDEX refunds_transfer_id_key ON core.refunds USING btree (transfe
 CREATE INDEX sessions_expires_at_idx ON core.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user_id_idx ON core.sessions USING btree (user_id);
+
+CREATE INDEX stream_viewers_watched_idx ON core.stream_viewers USING btree (stream_id) WHERE (viewers > 0);
 
 CREATE INDEX streams_creator_id_idx ON core.streams USING btree (creator_id, id);
 
@@ -8194,6 +9123,22 @@ GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.stream_totals TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT UPDATE(tips) ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT UPDATE(tip_count) ON TABLE core.stream_totals TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.stream_viewers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(viewers) ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(peak) ON TABLE core.stream_viewers TO tessera_ledger;
+
+GRANT UPDATE(counted_at) ON TABLE core.stream_viewers TO tessera_ledger;
+
 GRANT SELECT ON TABLE core.streams TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.streams TO tessera_ledger;
 
@@ -8280,6 +9225,11 @@ GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uui
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.close_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.count_viewers(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.count_viewers(p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) TO tessera_scheduler;
@@ -8333,6 +9283,11 @@ GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_app
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.expire_holds(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
@@ -8367,6 +9322,16 @@ REVOKE ALL ON FUNCTION api.meter_due_calls(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.meter_due_calls(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.meter_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.meter_lag() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
@@ -8403,6 +9368,11 @@ GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_a
 GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.post_journal(p_legs api.journal_leg[], p_key text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -8422,6 +9392,11 @@ REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) F
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
@@ -8516,6 +9491,31 @@ GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_ac
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.messages TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.messages TO tessera_ledger;
+
+GRANT UPDATE(removed_at) ON TABLE core.messages TO tessera_ledger;
+
+GRANT UPDATE(removed_by) ON TABLE core.messages TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.users TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
+GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
+GRANT SELECT ON TABLE core.users TO tessera_scheduler;
+
+GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.messages TO tessera_app;
+GRANT SELECT ON TABLE api.messages TO tessera_scheduler;
+GRANT SELECT ON TABLE api.messages TO tessera_dba;
+GRANT SELECT ON TABLE api.messages TO tessera_readonly;
+GRANT SELECT ON TABLE api.messages TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
@@ -8541,6 +9541,11 @@ GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor 
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.unfreeze_wallet(p_wallet uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_app;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_scheduler;
@@ -8551,7 +9556,16 @@ GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.wallet_balances(p_user uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
 
@@ -8587,6 +9601,8 @@ REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_seat_in_call(p_call uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status text, p_creator_active boolean) FROM PUBLIC;
 
@@ -8643,6 +9659,8 @@ REVOKE ALL ON FUNCTION core._kept_ticket(p_ord integer, p_ticket uuid) FROM PUBL
 
 REVOKE ALL ON FUNCTION core._key_reused(p_key text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
@@ -8675,6 +9693,8 @@ REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
@@ -8703,6 +9723,10 @@ REVOKE ALL ON FUNCTION core._seal_content(p_from uuid, p_to uuid, OUT transfers 
 
 REVOKE ALL ON FUNCTION core._seal_digest(p_seal core.seals) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._seat_in_stream(p_stream uuid, p_user uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._sell_tickets(p_paid core.ticket_case[], p_free core.ticket_case[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status text, p_minimum bigint, p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
@@ -8715,13 +9739,19 @@ REVOKE ALL ON FUNCTION core._stored_result(p_actor uuid, p_key text, p_hash byte
 
 REVOKE ALL ON FUNCTION core._stream_event(p_type text, p_stream uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_fee(p_tip uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._tip_stream_refusal(p_stream uuid, p_creator uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) FROM PUBLIC;
 
@@ -8820,6 +9850,19 @@ GRANT SELECT ON TABLE api.job_runs TO tessera_scheduler;
 GRANT SELECT ON TABLE api.job_runs TO tessera_dba;
 GRANT SELECT ON TABLE api.job_runs TO tessera_readonly;
 
+GRANT SELECT ON TABLE core.live_rooms TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_rooms TO tessera_ledger;
+GRANT SELECT,DELETE,UPDATE ON TABLE core.live_rooms TO tessera_scheduler;
+
+GRANT UPDATE(reopened_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.live_rooms TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.live_rooms TO tessera_app;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_scheduler;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_dba;
+GRANT SELECT ON TABLE api.live_rooms TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
 GRANT SELECT ON TABLE core.rate_names TO tessera_app;
@@ -8892,6 +9935,13 @@ GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tesser
 GRANT SELECT ON TABLE core.captures TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.captures TO tessera_ledger;
 
+GRANT SELECT ON TABLE core.chat_counters TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.chat_counters TO tessera_ledger;
+
+GRANT UPDATE(since) ON TABLE core.chat_counters TO tessera_ledger;
+
+GRANT UPDATE(used) ON TABLE core.chat_counters TO tessera_ledger;
+
 GRANT SELECT ON TABLE core.creator_settings TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.creator_settings TO tessera_app;
 GRANT SELECT ON TABLE core.creator_settings TO tessera_ledger;
@@ -8906,6 +9956,10 @@ REVOKE ALL ON TABLE core.idempotency_keys FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.idempotency_keys TO tessera_owner;
 GRANT SELECT ON TABLE core.idempotency_keys TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.idempotency_keys TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.live_events TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.live_events TO tessera_ledger;
+GRANT SELECT,DELETE ON TABLE core.live_events TO tessera_scheduler;
 
 GRANT SELECT ON TABLE core.login_attempts TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.login_attempts TO tessera_app;
@@ -8951,13 +10005,6 @@ GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers_default TO tess
 GRANT SELECT ON TABLE core.transfers_default TO tessera_dba;
 GRANT SELECT ON TABLE core.transfers_default TO tessera_ledger;
 
-GRANT SELECT ON TABLE core.users TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.users TO tessera_ledger;
-GRANT SELECT,INSERT,UPDATE ON TABLE core.users TO tessera_app;
-GRANT SELECT ON TABLE core.users TO tessera_scheduler;
-
-GRANT UPDATE(referred_by_id) ON TABLE core.users TO tessera_ledger;
-
 REVOKE ALL ON TABLE core.velocity_counters FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.velocity_counters TO tessera_owner;
 GRANT SELECT ON TABLE core.velocity_counters TO tessera_dba;
@@ -8966,6 +10013,11 @@ GRANT SELECT,INSERT ON TABLE core.velocity_counters TO tessera_ledger;
 GRANT UPDATE(since) ON TABLE core.velocity_counters TO tessera_ledger;
 
 GRANT UPDATE(used) ON TABLE core.velocity_counters TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.viewers TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.viewers TO tessera_ledger;
+
+GRANT UPDATE(seen_until) ON TABLE core.viewers TO tessera_ledger;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;

@@ -1,8 +1,9 @@
 """The Idempotency-Key header: required on every POST that moves money.
 
-A handler that names ``key: IdempotencyKey`` needs the header. The key is 1 to 255 visible ASCII characters, belongs to
-the caller, and does not expire. Same key and same request: the first answer again. Same key, other request: 409
-``IDEMPOTENCY_KEY_REUSED`` (decided in SQL, in the transaction that moves the money).
+A handler that names ``key: IdempotencyKey`` needs the header, one that names ``optional_key: OptionalKey`` takes it.
+The key is 1 to 255 visible ASCII characters, belongs to the caller, and does not expire. Same key and same request:
+the first answer again. Same key, other request: 409 ``IDEMPOTENCY_KEY_REUSED`` (decided in SQL, in the transaction
+that moves the money).
 """
 
 from __future__ import annotations
@@ -39,3 +40,14 @@ def read_key(info: RequestInfo) -> str:
 
 
 provide_key = from_request(read_key)
+
+OptionalKey = NamedDependency[str | None]
+"""Annotation of a handler's ``optional_key`` parameter: for POSTs that move no money."""
+
+
+def read_optional_key(info: RequestInfo) -> str | None:
+    """The key of this request, None where it has none. Errors: IDEMPOTENCY_KEY_INVALID."""
+    return None if info.idempotency_key is None else read_key(info)
+
+
+provide_optional_key = from_request(read_optional_key)

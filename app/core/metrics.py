@@ -43,6 +43,12 @@ BATCH_ITEMS = Histogram(
 )
 ERRORS = Counter("tessera_errors_total", "Answers with an error, by slug.", ("error",))
 
+LIVE_EVENTS = Counter(
+    "tessera_live_events_total",
+    "Events LiveKit has told, by outcome (applied, repeated, ignored, over, refused).",
+    ("outcome",),
+)
+
 _children: dict[tuple[str, str, int], Histogram] = {}
 
 

@@ -79,6 +79,8 @@ def errors_of(handler: HTTPRouteHandler) -> tuple[str, ...]:
         slugs.update(_BODY)
     if "key" in fields:
         slugs.update(_KEY)
+    elif "optional_key" in handler.parsed_fn_signature.parameters:
+        slugs.update(_KEY[1:])
     if any(name not in ("data", "key", "request", "actor", "context") for name in fields):
         slugs.add("VALIDATION_ERROR")
     if fields or slugs:
@@ -161,12 +163,13 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) ->
         scopes = [getattr(guard, "requires", (None,))[0] for guard in handler.resolve_guards()]
         if scopes[0] is not None:
             operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scopes[0]}`.".strip()
-    if "key" in handler.parsed_fn_signature.parameters:
+    named = handler.parsed_fn_signature.parameters
+    if "key" in named or "optional_key" in named:
         operation.setdefault("parameters", []).append(
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "required": True,
+                "required": "key" in named,
                 "description": KEY_DESCRIPTION,
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
                 "example": "5f1c2b7e-tip-1",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
 
 from app.core.acts import act_of
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import TesseraError, error
 from app.core.times import utc
-from app.streams.structs import Access, Stream, StreamRequest, StreamStatus, TicketReceipt
+from app.streams.structs import Access, Stream, StreamPatch, StreamRequest, StreamStatus, TicketReceipt, Watching
 from app.wallets.queries import Replayable, refusal
 
 LAST = UUID(int=2**128 - 1)
@@ -22,6 +26,13 @@ class TicketItem(NamedTuple):
     viewer_id: UUID
     stream_id: UUID
     idempotency_key: str
+
+
+class WatchItem(NamedTuple):
+    """api.watch_beat, in the order of its columns."""
+
+    user_id: UUID
+    stream_id: UUID
 
 
 class StreamQueries:
@@ -43,6 +54,16 @@ class StreamQueries:
             for row in rows
         ]
 
+    async def watch_streams(self, items: Sequence[WatchItem]) -> list[Watching | TesseraError]:
+        """Count viewers, each item alone; one outcome an item."""
+        rows = await self.db.fetch("SELECT * FROM api.watch_streams($1::api.watch_beat[])", items)
+        return [
+            refusal(row)
+            if row["error_code"] is not None
+            else Watching(viewers=row["viewers"], seen_until=row["seen_until"])
+            for row in rows
+        ]
+
     async def create_stream(self, data: StreamRequest, creator: UUID) -> Stream:
         """Announce a stream. Errors: those of api.create_stream."""
         return await self._one(
@@ -56,6 +77,17 @@ class StreamQueries:
             utc(data.starts_at),
             utc(data.sales_from),
             utc(data.sales_to),
+        )
+
+    async def update_stream(self, stream: UUID, data: StreamPatch, actor: UUID) -> Stream:
+        """Change the fields that are set. Errors: those of api.update_stream."""
+        changes = {
+            name: utc(value) if isinstance(value, datetime) else value
+            for name, value in msgspec.structs.asdict(data).items()
+            if value is not UNSET
+        }
+        return await self._one(
+            "SELECT * FROM api.update_stream($1, $2, $3)", stream, msgspec.json.encode(changes).decode(), actor
         )
 
     async def start_stream(self, stream: UUID, actor: UUID) -> Stream:

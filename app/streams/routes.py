@@ -15,11 +15,20 @@ from app.core.context import RequestInfo, inject, provide_info
 from app.core.idempotency import IdempotencyKey
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
-from app.core.routing import get, post
+from app.core.routing import get, patch, post
 from app.core.wiring import MONEY_BODY_LIMIT
 from app.streams.queries import StreamQueries
-from app.streams.service import Tickets
-from app.streams.structs import Access, CancelRequest, Stream, StreamRequest, StreamStatus, TicketReceipt
+from app.streams.service import Tickets, Viewers
+from app.streams.structs import (
+    Access,
+    CancelRequest,
+    Stream,
+    StreamPatch,
+    StreamRequest,
+    StreamStatus,
+    TicketReceipt,
+    Watching,
+)
 from app.wallets.routes import created
 
 TAGS = ["streams"]
@@ -41,6 +50,21 @@ WRITE = [requires("streams:write")]
 async def create_stream(data: JSONBody[StreamRequest], actor: CurrentActor, streams: Streams) -> Stream:
     """Of one's own. A channel name is taken once, so repeating this makes no second stream."""
     return await streams.create_stream(data, actor.user_id)
+
+
+@patch(
+    "/streams/{stream_id:uuid}",
+    operation_id="UpdateStream",
+    summary="Change a stream",
+    tags=TAGS,
+    guards=WRITE,
+    opt=raises(*OWN, "SEATS_SOLD", "INVALID_REQUEST"),
+)
+async def update_stream(
+    stream_id: FromPath[UUID], data: JSONBody[StreamPatch], actor: CurrentActor, streams: Streams
+) -> Stream:
+    """The stream's owner only. Changes the fields that are sent; tickets sold stay as they are."""
+    return await streams.update_stream(stream_id, data, actor.user_id)
 
 
 @post(
@@ -151,6 +175,27 @@ async def get_access(stream_id: FromPath[UUID], actor: CurrentActor, streams: St
 
 
 @post(
+    "/streams/{stream_id:uuid}/watch",
+    operation_id="WatchStream",
+    summary="I am watching",
+    status_code=200,
+    tags=TAGS,
+    guards=READ,
+    opt=raises(
+        "STREAM_NOT_FOUND",
+        "NO_ACCESS_TO_STREAM",
+        "STREAM_NOT_LIVE",
+        "USER_SUSPENDED",
+        "CONFIGURATION_ERROR",
+        "SERVER_BUSY",
+    ),
+)
+async def watch_stream(stream_id: FromPath[UUID], actor: CurrentActor, viewers: NamedDependency[Viewers]) -> Watching:
+    """Counts the caller as a viewer until ``seen_until``. Send it again about every 15 seconds."""
+    return await viewers.watch(actor.user_id, stream_id)
+
+
+@post(
     "/streams/{stream_id:uuid}/tickets/checkout",
     operation_id="BuyTicket",
     summary="Buy a ticket",
@@ -182,10 +227,16 @@ async def buy_ticket(
 
 streams_router = Router(
     path="/api/v1",
-    dependencies={"streams": inject(StreamQueries), "tickets": inject(Tickets), "info": provide_info},
+    dependencies={
+        "streams": inject(StreamQueries),
+        "tickets": inject(Tickets),
+        "viewers": inject(Viewers),
+        "info": provide_info,
+    },
     request_max_body_size=MONEY_BODY_LIMIT,
     route_handlers=[
         create_stream,
+        update_stream,
         start_stream,
         end_stream,
         cancel_stream,
@@ -193,6 +244,7 @@ streams_router = Router(
         get_stream,
         list_creator_streams,
         get_access,
+        watch_stream,
         buy_ticket,
     ],
 )

@@ -1,4 +1,4 @@
-"""Where purchases of tickets gather into batches."""
+"""Where purchases of tickets and beats of viewers gather into batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from uuid import UUID
 
 from app.core.batching import Batcher
 from app.core.context import AppContext
-from app.streams.queries import StreamQueries, TicketItem
+from app.streams.queries import StreamQueries, TicketItem, WatchItem
+from app.streams.structs import Watching
 from app.wallets.queries import Replayable
 
 
@@ -26,3 +27,21 @@ class Tickets:
     async def buy(self, viewer: UUID, stream: UUID, key: str) -> Replayable:
         """Buy a ticket. Errors: those of api.buy_tickets."""
         return await self._batcher.submit(TicketItem(viewer, stream, key))
+
+
+class Viewers:
+    """Beats of viewers, gathered into batches: they come from everybody who watches, all the time."""
+
+    def __init__(self, context: AppContext) -> None:
+        queries = context.get(StreamQueries)
+        self._batcher = Batcher[WatchItem, Watching](
+            "watch_streams",
+            queries.watch_streams,
+            largest=context.settings.batch_max,
+            gather=context.settings.batch_enabled,
+        )
+        context.on_shutdown.append(self._batcher.close)
+
+    async def watch(self, viewer: UUID, stream: UUID) -> Watching:
+        """The viewer is watching. Errors: those of api.watch_streams."""
+        return await self._batcher.submit(WatchItem(viewer, stream))

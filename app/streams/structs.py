@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$", examples=["Late show"])]
 Channel = Annotated[
@@ -19,17 +19,33 @@ StreamStatus = Literal["scheduled", "live", "ended"]
 AccessReason = Literal["public_stream", "ticket_purchased", "owner", "no_ticket"]
 
 
+Price = Annotated[int, Meta(ge=0, le=1_000_000_000, description="Tokens; 0 is free.", examples=[50])]
+Seats = Annotated[int, Meta(ge=1, le=10_000_000, description="None: any number.")]
+
+
 class StreamRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A stream to announce. Tickets are for private ones: ``seats`` of them at most, sold in a window of time."""
 
     title: Title
     channel: Channel
     visibility: Visibility = "public"
-    ticket_price: Annotated[int, Meta(ge=0, le=1_000_000_000, description="Tokens; 0 is free.", examples=[50])] = 0
-    seats: Annotated[int, Meta(ge=1, le=10_000_000, description="None: any number.")] | None = None
+    ticket_price: Price = 0
+    seats: Seats | None = None
     starts_at: datetime | None = None
     sales_from: datetime | None = None
     sales_to: datetime | None = None
+
+
+class StreamPatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Only the fields that are sent change; null takes away ``seats`` and times."""
+
+    title: Title | UnsetType = UNSET
+    visibility: Visibility | UnsetType = UNSET
+    ticket_price: Price | UnsetType = UNSET
+    seats: Seats | UnsetType | None = UNSET
+    starts_at: datetime | UnsetType | None = UNSET
+    sales_from: datetime | UnsetType | None = UNSET
+    sales_to: datetime | UnsetType | None = UNSET
 
 
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -41,7 +57,7 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Stream(msgspec.Struct, kw_only=True):
-    """A stream. ``seats_left`` is None where any number may come."""
+    """A stream. ``seats_left`` is None where any number may come; ``total_tips`` are tokens, refunds not taken off."""
 
     stream_id: UUID
     creator_id: UUID
@@ -59,6 +75,9 @@ class Stream(msgspec.Struct, kw_only=True):
     ended_at: datetime | None
     cancelled_at: datetime | None
     created_at: datetime
+    total_tips: int
+    viewers: int
+    peak_viewers: int
 
 
 class Access(msgspec.Struct, kw_only=True):
@@ -66,6 +85,13 @@ class Access(msgspec.Struct, kw_only=True):
 
     has_access: bool
     reason: AccessReason
+
+
+class Watching(msgspec.Struct, kw_only=True):
+    """How many watch, as of the last count, and until when the caller is counted."""
+
+    viewers: int
+    seen_until: datetime
 
 
 class TicketReceipt(msgspec.Struct, kw_only=True):

@@ -1,4 +1,5 @@
 """Tips: tokens from a fan to a creator, with a message.
 
-Table core.tips; functions api.send_tip, api.send_tips, api.tip_stats; view api.tips. Event ``tip.sent``.
+Tables core.tips, core.stream_totals; functions api.send_tip, api.send_tips, api.tip_stats; view api.tips. Event
+``tip.sent``.
 """

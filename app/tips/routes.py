@@ -42,6 +42,9 @@ PERIODS: dict[str, timedelta | None] = {
     opt=raises(
         "INSUFFICIENT_TOKENS",
         "CREATOR_NOT_FOUND",
+        "STREAM_NOT_FOUND",
+        "CALL_NOT_FOUND",
+        "NOT_CALL_PARTICIPANT",
         "SELF_TRANSFER",
         "INVALID_REQUEST",
         "WALLET_FROZEN",

@@ -110,9 +110,10 @@ CREATE TYPE core.call_case AS (
     warned boolean,
     begun integer,
     due integer,
-    reason text
+    reason text,
+    place tid
 );
-COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid.';
+COMMENT ON TYPE core.call_case IS 'A call that is looked at: active_us up to now, or to its last sign of life where it is lost; begun: blocks that must be paid by then; due: how many of them are paid now; reason: why it ends, whatever is paid; place: where its clock''s row is.';
 
 CREATE TYPE core.call_ending AS (
     call_id uuid,

@@ -194,9 +194,10 @@ def test_every_operation_tells_its_errors(case: tuple[str, str, dict[str, Any]])
         assert {"VALIDATION_ERROR", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE"} <= told
     if path != api("/public/health"):
         assert "DATABASE_UNAVAILABLE" in told
-    keyed = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", []))
-    assert keyed == ("IDEMPOTENCY_KEY_REQUIRED" in told)
-    assert not (keyed and method != "post")
+    keys = [found for found in operation.get("parameters", []) if found["name"] == "Idempotency-Key"]
+    assert bool(keys) == ("IDEMPOTENCY_KEY_REUSED" in told)
+    assert any(key["required"] for key in keys) == ("IDEMPOTENCY_KEY_REQUIRED" in told)
+    assert not (keys and method != "post")
 
 
 def test_unknown_input_fields_are_refused_everywhere() -> None:

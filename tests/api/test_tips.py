@@ -40,7 +40,9 @@ async def tip(
 async def test_a_tip_moves_tokens_and_says_how(client: httpx.AsyncClient, db: Connection) -> None:
     fan, creator = await register(client), await creator_of(client)
     await fund(db, fan, 100)
-    response = await tip(client, fan, creator.id, 30, "a", message="bravo", context={"stream_id": str(uuid4())})
+    stream = await client.post(api("/streams"), json={"title": "Show", "channel": "show"}, headers=creator.headers)
+    where = {"stream_id": stream.json()["stream_id"]}
+    response = await tip(client, fan, creator.id, 30, "a", message="bravo", context=where)
     assert response.status_code == 201, response.text
     receipt = response.json()
     assert set(receipt) == {"tip_id", "amount", "creator_cut", "platform_fee", "new_balance"}
@@ -148,6 +150,8 @@ async def test_who_can_be_tipped(client: httpx.AsyncClient, db: Connection) -> N
     assert slug(await tip(client, creator, creator.id, 1, "c")) == "SELF_TRANSFER"
     both = {"stream_id": str(uuid4()), "call_id": str(uuid4())}
     assert slug(await tip(client, fan, creator.id, 1, "d", context=both)) == "INVALID_REQUEST"
+    nowhere = {"stream_id": str(uuid4())}
+    assert slug(await tip(client, fan, creator.id, 1, "f", context=nowhere)) == "STREAM_NOT_FOUND"
     await db.execute("UPDATE core.users SET status = 'suspended' WHERE id = $1", creator.id)
     assert slug(await tip(client, fan, creator.id, 1, "e")) == "CREATOR_NOT_FOUND"
 

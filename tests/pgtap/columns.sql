@@ -6,6 +6,9 @@ SELECT no_plan();
 
 CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
+('core.chat_counters', '{since, used}'::name []),
+('core.holds', '{captured, closed_at, released, status}'::name []),
+('core.messages', '{removed_at, removed_by}'::name []),
 (
     'core.call_clocks',
     '{active_us, billed, blocks, creator_left_at, creator_seen_at, due_at, fan_left_at, fan_seen_at,'
@@ -15,9 +18,11 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
     'core.calls',
     '{accepted_at, active_us, billed, blocks, end_reason, ended_at, ended_by, platform_fees, status}'::name []
 ),
-('core.holds', '{captured, closed_at, released, status}'::name []),
 ('core.meter_blocks', '{refunded_at}'::name []),
+('core.live_rooms', '{closed_at, reopened_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
+('core.stream_totals', '{tip_count, tips}'::name []),
+('core.stream_viewers', '{counted_at, peak, viewers}'::name []),
 (
     'core.streams',
     '{cancel_refused_at, cancelled_at, ended_at, sales_from, sales_to, seats, seats_sold, started_at,'
@@ -26,6 +31,7 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.tickets', '{refunded_at}'::name []),
 ('core.users', '{referred_by_id}'::name []),
 ('core.velocity_counters', '{since, used}'::name []),
+('core.viewers', '{seen_until}'::name []),
 (
     'core.wallets',
     '{balance, debt, held, last_entry_at, lifetime_earned,'

@@ -18,6 +18,8 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.pause_call(uuid,uuid)'),
 ('api.resume_call(uuid,uuid)'),
 ('api.unban_user(uuid,uuid)'),
+('api.enter_room(text,uuid,uuid)'),
+('api.note_live_event(text,text,text,text,timestamp with time zone)'),
 ('api.approve_adjustment(uuid,uuid)'),
 ('api.audit_ledger()'),
 ('api.balance_at(uuid,timestamp with time zone)'),
@@ -28,6 +30,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.cancel_stream(uuid,text,uuid)'),
 ('api.capture_hold(uuid,uuid,bigint,boolean,text,text,uuid,jsonb)'),
 ('api.close_wallet(uuid,text,uuid)'),
+('api.count_viewers(integer)'),
 ('api.create_asset(text,integer,text,boolean,uuid)'),
 ('api.create_stream(uuid,text,text,text,bigint,integer,timestamp with time zone,timestamp with time zone,'
     'timestamp with time zone)'),
@@ -44,10 +47,12 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.partitions()'),
 ('api.place_hold(uuid,bigint,interval,text,text,text,uuid,jsonb)'),
 ('api.post_journal(api.journal_leg[],text,uuid,jsonb,timestamp with time zone)'),
+('api.post_message(uuid,uuid,text,text)'),
 ('api.refund_transfer(uuid,bigint,text,text,text,uuid)'),
 ('api.register_user(text,text,text,text)'),
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.release_hold(uuid,text,uuid)'),
+('api.remove_message(uuid,uuid,uuid)'),
 ('api.request_adjustment(uuid,uuid,bigint,text,text,uuid)'),
 ('api.run_audit()'),
 ('api.seal_entries(integer,interval)'),
@@ -61,12 +66,15 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.statement(uuid,timestamp with time zone,timestamp with time zone,bigint,integer,text)'),
 ('api.statement_summary(uuid,timestamp with time zone,timestamp with time zone)'),
 ('api.stream_access(uuid,uuid)'),
+('api.stream_messages(uuid,uuid,uuid,integer)'),
 ('api.tip_stats(uuid,timestamp with time zone)'),
 ('api.transfer(uuid,uuid,bigint,text,text,text,text,uuid,jsonb,timestamp with time zone)'),
 ('api.transfer_batch(api.transfer_request[])'),
 ('api.unfreeze_wallet(uuid,text,uuid)'),
+('api.update_stream(uuid,jsonb,uuid)'),
 ('api.verify_seals(bigint,bigint)'),
-('api.wallet_balances(uuid)');
+('api.wallet_balances(uuid)'),
+('api.watch_streams(api.watch_beat[])');
 
 -- For people, and not for the services.
 CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
@@ -76,6 +84,9 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
+('core._access_reason(uuid,uuid)', false),
+('core._check_seat_in_call(uuid,uuid)', false),
+('core._seat_in_stream(uuid,uuid)', false),
 ('core._alive_until(core.call_clocks)', false),
 ('core._audit_calls()', false),
 ('core._call_cases(uuid[],timestamp with time zone,boolean,integer,interval,numeric)', false),
@@ -89,6 +100,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._return_blocks(core.call_case[])', false),
 ('core._settle_call(core.calls,timestamp with time zone,uuid)', false),
 ('core._act_rows(uuid,uuid)', false),
+('core._admit(uuid,uuid)', false),
 ('core._audit_adjustments()', false),
 ('core._audit_entries()', false),
 ('core._audit_holds()', false),
@@ -121,12 +133,14 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._journal_entries(core.transfer_request[],core.transfer_result[])', false),
 ('core._kept_ticket(integer,uuid)', false),
 ('core._key_reused(text)', false),
+('core._lock_buyers(core.ticket_case[])', false),
 ('core._lock_streams(uuid[])', false),
 ('core._lock_ticket_wallets(uuid[])', false),
 ('core._lock_wallets(uuid[])', false),
 ('core._microseconds(timestamp with time zone)', false),
 ('core._month_bounds(timestamp with time zone,timestamp with time zone)', false),
 ('core._months_moved(text,text,text[])', false),
+('core._note_viewer(uuid,uuid,boolean,timestamp with time zone)', false),
 ('core._notify_rights()', false),
 ('core._open_adjustment(uuid)', false),
 ('core._open_wallets()', true),
@@ -139,14 +153,21 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._request_hash(text,bytea)', false),
 ('core._seal_content(uuid,uuid)', false),
 ('core._seal_digest(core.seals)', false),
+('core._sell_tickets(core.ticket_case[],core.ticket_case[])', false),
 ('core._set_wallet(uuid,text,text,bigint,text,uuid)', false),
 ('core._store_result(uuid,text,bytea,jsonb)', false),
 ('core._stored_result(uuid,text,bytea)', false),
 ('core._stream_event(text,uuid)', false),
+(
+    'core._stream_fault(text,text,bigint,integer,timestamp with time zone,timestamp with time zone,'
+    'timestamp with time zone)', false
+),
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
-('core._ticket_cases(api.ticket_request[],integer[],numeric)', false),
+('core._ticket_cases(api.ticket_request[],integer[],numeric,uuid[])', false),
+('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._tip_fee(uuid)', false),
+('core._tip_stream_refusal(uuid,uuid)', false),
 ('core._transfer_payload(uuid,uuid,uuid,bigint,text,text,text,timestamp with time zone)', false),
 ('core._transfer_rows(uuid,uuid)', false),
 ('core._user_channels(uuid,uuid)', false),

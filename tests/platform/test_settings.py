@@ -39,3 +39,33 @@ def test_settings_cannot_be_changed() -> None:
     settings = load_settings({}, dotenv=None)
     with pytest.raises(AttributeError):
         settings.port = 1  # type: ignore[misc]
+
+
+LIVEKIT = {
+    "TESSERA_LIVEKIT_URL": "wss://live.example.com",
+    "TESSERA_LIVEKIT_API_KEY": "APIkey",
+    "TESSERA_LIVEKIT_API_SECRET": "mQ9vR4tY7wZ1aB3cD5eF6gH0jLnPqUxE",
+}
+
+
+@pytest.mark.parametrize("missing", LIVEKIT)
+def test_livekit_is_set_whole_or_not_at_all(missing: str) -> None:
+    assert load_settings(LIVEKIT, dotenv=None).livekit_url == "wss://live.example.com"
+    with pytest.raises(SettingsError) as wrong:
+        load_settings({name: value for name, value in LIVEKIT.items() if name != missing}, dotenv=None)
+    assert wrong.value.names == (missing,)
+    with pytest.raises(SettingsError) as wrong:
+        load_settings({missing: LIVEKIT[missing]}, dotenv=None)
+    assert set(wrong.value.names) == set(LIVEKIT) - {missing}
+
+
+def test_livekits_settings_are_checked_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="TESSERA_LIVEKIT_URL"):
+        load_settings(LIVEKIT | {"TESSERA_LIVEKIT_URL": "live.example.com"}, dotenv=None)
+    production = {"TESSERA_ENV": "production", "TESSERA_TOKEN_SECRET": "kQ9vR4tY7wZ1aB3cD5eF6gH0jLnPqUxE"} | LIVEKIT
+    assert load_settings(production, dotenv=None).livekit_api_secret
+    for weak in ("short", "devsecret" * 4, "a" * 40):
+        with pytest.raises(SettingsError) as wrong:
+            load_settings(production | {"TESSERA_LIVEKIT_API_SECRET": weak}, dotenv=None)
+        assert wrong.value.names == ("TESSERA_LIVEKIT_API_SECRET",)
+        assert weak not in str(wrong.value)

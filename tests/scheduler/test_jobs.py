@@ -40,9 +40,12 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
     assert sorted(JOBS) == [
         "audit-ledger",
         "cancel-no-shows",
+        "close-rooms",
+        "count-viewers",
         "expire-holds",
         "make-partitions",
         "meter-calls",
+        "prune-live-events",
         "prune-sessions",
         "seal-entries",
         "verify-seals",

@@ -80,6 +80,7 @@ BROKEN: dict[str, list[str]] = {
     "key_has_transfer": ["UPDATE core.idempotency_keys SET transfer_id = core.uuid7()"],
     "tip_has_transfer": ["UPDATE core.tips SET amount = amount + 1"],
     "tip_transfer_has_tip": ["DELETE FROM core.tips"],
+    "stream_total_is_sum_of_tips": ["UPDATE core.stream_totals SET tips = tips + 1"],
     "call_total_is_sum_of_blocks": ["UPDATE core.call_clocks SET billed = billed + 1 WHERE blocks > 0"],
     "block_has_transfer": ["UPDATE core.meter_blocks SET transfer_id = core.uuid7() WHERE block_no = 0"],
     "call_transfer_has_block": ["DELETE FROM core.meter_blocks WHERE refunded_at IS NULL"],
@@ -99,12 +100,12 @@ async def _busy(world: World) -> None:
         Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, key="k", kind="gift"),
     )
     await set_fee(world.db, 2500)
-    await tip(world.db, Tip(sender=world.alice.id, creator=world.creator.id, amount=20, key="k"))
     for channel in ("open", "cancelled"):
         stream = await world.db.fetchval(
             "SELECT stream_id FROM api.create_stream($1, 'Show', $2, 'private', 4, 9)", world.creator.id, channel
         )
         await world.db.execute("SELECT api.buy_ticket($1, $2)", world.alice.id, stream)
+    await tip(world.db, Tip(sender=world.alice.id, creator=world.creator.id, amount=20, key="k", stream=stream))
     await world.db.execute("SELECT api.cancel_stream($1, 'ill')", stream)
     for reason in ("stopped", None):
         creator = await person(world.db, f"star-{reason or 'live'}".lower(), roles=["creator"])

@@ -724,6 +724,7 @@ class TestPresence:
         await app_conn.fetch(BEAT, [(call, world.alice.id)])
         await self._note(world, call, world.alice.id, "left", -60)  # older than the beat
         await self._note(world, call, world.creator.id, "joined", -90)
+        assert not await self._note(world, call, world.creator.id, "left", -200)  # from before the call
         clock = await one(world.db, "SELECT fan_left_at, creator_left_at FROM core.call_clocks")
         assert tuple(clock) == (None, None)
 

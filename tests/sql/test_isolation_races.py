@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import Connect
+from tests.support.calls import ask_for, elapse
 from tests.support.money import Person, lapse, person, raised, set_rate, until_waiting
 from tests.support.postgres import Connection
 
@@ -277,6 +278,130 @@ async def _(scene: Scene) -> Race:
 async def _(scene: Scene) -> Race:
     reserve = _call("set_wallet_minimum($1, 100, 'for a test')", scene.payer.wallet)
     return Race(reserve, scene.pay(1), "INSUFFICIENT_TOKENS")
+
+
+async def _stream(scene: Scene, seats: int | None = None) -> UUID:
+    made = _call("create_stream($1, 'Show', $2, 'private', 10, $3)", scene.payee.id, f"show-{scene.payee.id}", seats)
+    value: UUID = await scene.value(made, "stream_id")
+    return value
+
+
+def _buy(who: Person, stream: UUID) -> Call:
+    return _call("buy_ticket($1, $2)", who.id, stream)
+
+
+@_race("tickets", "the last seat")
+async def _(scene: Scene) -> Race:
+    stream = await _stream(scene, 1)
+    return Race(_buy(scene.payer, stream), _buy(scene.admin, stream), "SOLD_OUT")
+
+
+@_race("tickets", "sale, end by cancelling, any number of seats")
+async def _(scene: Scene) -> Race:
+    stream = await _stream(scene)
+    return Race(_buy(scene.payer, stream), _call("cancel_stream($1, 'ill')", stream), {"status": "ended"})
+
+
+@_race("tickets", "end by cancelling, sale")
+async def _(scene: Scene) -> Race:
+    stream = await _stream(scene)
+    return Race(_call("cancel_stream($1, 'ill')", stream), _buy(scene.payer, stream), "SALES_CLOSED")
+
+
+@_race("tickets", "two tickets of one viewer")
+async def _(scene: Scene) -> Race:
+    stream = await _stream(scene)
+    return Race(_buy(scene.payer, stream), _buy(scene.payer, stream), "TICKET_ALREADY_PURCHASED")
+
+
+async def _ringing(scene: Scene) -> UUID:
+    await ask_for(scene.db, scene.payee, 20)
+    value: UUID = await scene.value(_call("open_call($1, $2)", scene.payer.id, scene.payee.id), "call_id")
+    return value
+
+
+async def _active(scene: Scene) -> UUID:
+    call = await _ringing(scene)
+    await scene.value(_on("accept_call", call), "status")
+    await elapse(scene.db, call, 40)
+    return call
+
+
+def _on(what: str, call: UUID) -> Call:
+    return _call(f"{what}($1)", call)
+
+
+def _beat(scene: Scene, call: UUID) -> Call:
+    return _call("beat_calls($1::api.call_beat[])", [(call, scene.payer.id)])
+
+
+@_race("calls", "two who call one")
+async def _(scene: Scene) -> Race:
+    await ask_for(scene.db, scene.payee, 20)
+    await scene.db.fetch("SELECT api.grant_tokens($1, 100, 'for a test')", scene.admin.id)
+    opened = [_call("open_call($1, $2)", who.id, scene.payee.id) for who in (scene.payer, scene.admin)]
+    return Race(opened[0], opened[1], "CREATOR_BUSY")
+
+
+@_race("calls", "answer, answer")
+async def _(scene: Scene) -> Race:
+    call = _on("accept_call", await _ringing(scene))
+    return Race(call, call, {"status": "active", "blocks": 1})
+
+
+@_race("calls", "refusal, answer")
+async def _(scene: Scene) -> Race:
+    call = await _ringing(scene)
+    return Race(_on("decline_call", call), _on("accept_call", call), "CALL_ENDED")
+
+
+@_race("calls", "metering, metering")
+async def _(scene: Scene) -> Race:
+    call = _on("meter_call_block", await _active(scene))
+    return Race(call, call, {"status": "active", "blocks_paid": 0})
+
+
+@_race("calls", "metering, end")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    return Race(_on("meter_call_block", call), _on("end_call", call), {"status": "ended", "blocks": 2, "billed": 20})
+
+
+@_race("calls", "end, metering")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    return Race(_on("end_call", call), _on("meter_call_block", call), {"status": "ended", "blocks_paid": 0})
+
+
+@_race("calls", "pause, metering")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    return Race(_on("pause_call", call), _on("meter_call_block", call), {"status": "paused", "blocks_paid": 0})
+
+
+@_race("calls", "end, pause")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    return Race(_on("end_call", call), _on("pause_call", call), "CALL_ENDED")
+
+
+@_race("calls", "end, end")
+async def _(scene: Scene) -> Race:
+    call = _on("end_call", await _active(scene))
+    return Race(call, call, {"status": "ended", "blocks": 2})
+
+
+@_race("calls", "end, a sign of life")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    return Race(_on("end_call", call), _beat(scene, call), {"status": "ended", "blocks": 2})
+
+
+@_race("calls", "a sign of life, metering")
+async def _(scene: Scene) -> Race:
+    call = await _active(scene)
+    await elapse(scene.db, call, 90, seen=False)
+    return Race(_beat(scene, call), _on("meter_call_block", call), {"status": "active", "blocks_paid": 4})
 
 
 @_race("shut wallets", "freeze, transfer")

@@ -97,7 +97,8 @@ async def _month(world: World, name: str) -> None:
         Transfer(source=bob.wallet, target=alice.wallet, amount=n, key=f"{name}-{n}", actor=bob.id) for n in (1, 2)
     ]
     assert all(row["error_code"] is None for row in await transfer_batch(world.db, batch))
-    await tip(world.db, Tip(sender=alice.id, creator=creator.id, amount=1, key=f"{name}-tip"))
+    stream = await world.db.fetchval("SELECT id FROM core.streams LIMIT 1")
+    await tip(world.db, Tip(sender=alice.id, creator=creator.id, amount=1, key=f"{name}-tip", stream=stream))
 
 
 async def _months(world: World) -> None:
@@ -309,6 +310,7 @@ async def test_months_without_a_partition_stop_no_money(world: World, connect: C
 
 
 async def test_detached_months_leave_the_books_balanced(world: World, dba_conn: Connection) -> None:
+    await world.db.execute("SELECT api.create_stream($1, 'Show', 'show')", world.creator.id)
     await _months(world)
     await _may_go(world.db)
     before = await written(world.db)

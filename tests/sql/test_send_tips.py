@@ -14,16 +14,19 @@ import pytest
 
 from tests.conftest import Connect
 from tests.sql.refusals import NOBODY
+from tests.support.calls import ask_for
 from tests.support.money import (
     AMOUNT_RANGE,
     MAX_AMOUNT,
     TIP,
     TIPS,
+    Person,
     Refusal,
     Tip,
     World,
     balance,
     outcome_refusal,
+    person,
     raised,
     refused,
     revenue,
@@ -39,6 +42,7 @@ from tests.support.money import (
 from tests.support.postgres import Connection
 
 STREAM = UUID("00000000-0000-7000-8000-000000000001")
+OTHER_STREAM = UUID("00000000-0000-7000-8000-000000000002")
 Case = Callable[[World], tuple[Tip, Refusal]]
 
 
@@ -55,6 +59,8 @@ def _amount(amount: int | None) -> Case:
 
 
 REFUSALS: dict[str, Case] = {
+    "no such stream": _case("TS218", "STREAM_NOT_FOUND", {"stream_id": str(NOBODY)}, stream=NOBODY),
+    "no such call": _case("TS219", "CALL_NOT_FOUND", {"call_id": str(NOBODY)}, call=NOBODY),
     "stream and call": _case("TS101", "INVALID_REQUEST", {"field": "context"}, stream=STREAM, call=STREAM),
     "nothing": _amount(0),
     "less than nothing": _amount(-5),
@@ -98,7 +104,19 @@ REFUSALS: dict[str, Case] = {
 }
 
 
+async def _streams(world: World) -> None:
+    """STREAM is the creator's; OTHER_STREAM is somebody else's."""
+    for stream, whose, channel in ((STREAM, world.creator, "mine"), (OTHER_STREAM, world.frozen, "other")):
+        await world.db.execute(
+            "INSERT INTO core.streams (id, creator_id, title, channel) VALUES ($1, $2, 'Show', $3)",
+            stream,
+            whose.id,
+            channel,
+        )
+
+
 async def test_a_tip_arrives_whole_and_is_recorded(world: World, app_conn: Connection) -> None:
+    await _streams(world)
     sent = await tip(app_conn, _plain(world, message="thänks", stream=STREAM, key="k"))
     assert (sent["amount"], sent["creator_cut"], sent["platform_fee"], sent["new_balance"]) == (10, 10, 0, 90)
     assert sent["replayed"] is False
@@ -227,10 +245,55 @@ async def test_a_key_twice_in_one_batch_is_one_tip(world: World, app_conn: Conne
 
 @pytest.mark.parametrize("change", [{"amount": 11}, {"message": "m"}, {"stream": STREAM}, {"call": STREAM}])
 async def test_a_key_is_for_one_tip(world: World, app_conn: Connection, change: dict[str, Any]) -> None:
+    await _streams(world)
     await tip(app_conn, _plain(world, key="k"))
     assert await refused(app_conn, TIP, *_plain(world, key="k", **change).arguments()) == Refusal(
         "TS301", "IDEMPOTENCY_KEY_REUSED", {"idempotency_key": "k"}
     )
+
+
+async def test_the_totals_of_streams_are_the_sums_of_their_tips(world: World, app_conn: Connection) -> None:
+    await _streams(world)
+    await set_fee(world.db, 1000)
+    rows = await tips(
+        app_conn,
+        [
+            _plain(world, stream=STREAM, key="a"),
+            _plain(world, stream=STREAM, key="a"),
+            _plain(world, stream=STREAM, sender=world.bob.id, amount=7),
+            _plain(world),
+            _plain(world, stream=STREAM, amount=1000),
+            _plain(world, stream=OTHER_STREAM),
+            _plain(world, stream=NOBODY),
+        ],
+    )
+    found = [None if (refusal := outcome_refusal(row)) is None else refusal.slug for row in rows]
+    assert found == [None, None, None, None, "INSUFFICIENT_TOKENS", "INVALID_REQUEST", "STREAM_NOT_FOUND"]
+    told = outcome_refusal(rows[5])
+    assert told is not None
+    assert told.facts == {"field": "context", "stream_id": str(OTHER_STREAM)}
+    totals = await world.db.fetch("SELECT stream_id, tips, tip_count FROM core.stream_totals")
+    assert [tuple(row) for row in totals] == [(STREAM, 17, 2)]
+    assert await world.db.fetchval("SELECT total_tips FROM api.streams WHERE stream_id = $1", STREAM) == 17
+    await world.db.execute("SELECT api.refund_transfer($1)", rows[0]["tip_id"])
+    assert await world.db.fetchval("SELECT total_tips FROM api.streams WHERE stream_id = $1", STREAM) == 17
+
+
+async def test_totals_are_exact_when_many_tip_at_once(world: World, connect: Connect) -> None:
+    await _streams(world)
+    fans = [await person(world.db, f"fan{n}", tokens=1000) for n in range(6)]
+    sessions = [await connect("app") for _ in fans]
+
+    async def some(conn: Connection, fan: Person) -> None:
+        for n in range(20):
+            request = _plain(world, sender=fan.id, amount=1 + n % 3, stream=STREAM)
+            other = _plain(world, sender=fan.id, creator=world.frozen.id, stream=OTHER_STREAM)
+            await tips(conn, [other, request] if n % 2 else [request, other])
+
+    await set_status(world.db, world.frozen.wallet, "active")
+    await asyncio.gather(*(some(conn, fan) for conn, fan in zip(sessions, fans, strict=True)))
+    totals = await world.db.fetch("SELECT total_tips FROM api.streams ORDER BY stream_id")
+    assert [row["total_tips"] for row in totals] == [6 * (7 * 1 + 7 * 2 + 6 * 3), 6 * 20 * 10]
 
 
 async def test_two_senders_with_one_key_do_not_meet(world: World, app_conn: Connection) -> None:
@@ -299,3 +362,19 @@ async def test_the_last_tokens_are_tipped_once(world: World, connect: Connect) -
     results = await asyncio.gather(*(tip(conn, _plain(world, amount=100)) for conn in conns), return_exceptions=True)
     lost = [raised(result).slug for result in results if isinstance(result, asyncpg.PostgresError)]
     assert lost == ["INSUFFICIENT_TOKENS"] * 3
+
+
+async def test_a_tip_in_a_call_is_from_its_fan_to_its_creator(world: World, app_conn: Connection) -> None:
+    await ask_for(world.db, world.creator, 20)
+    call = await app_conn.fetchval("SELECT call_id FROM api.open_call($1, $2)", world.alice.id, world.creator.id)
+    await tip(app_conn, _plain(world, call=call))
+    event = await world.db.fetchval("SELECT channels FROM core.outbox WHERE type = 'tip.sent'")
+    assert event == [f"creator:{world.creator.id}", f"call:{call}"]
+    other = await person(world.db, "other", roles=["creator"])
+    rows = await tips(
+        app_conn, [_plain(world, call=call, sender=world.bob.id), _plain(world, call=call, creator=other.id)]
+    )
+    assert [outcome_refusal(row) for row in rows] == [
+        Refusal("TS508", "NOT_CALL_PARTICIPANT", {"call_id": str(call)}),
+        Refusal("TS101", "INVALID_REQUEST", {"field": "context", "call_id": str(call)}),
+    ]

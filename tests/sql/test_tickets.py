@@ -14,6 +14,7 @@ from tests.conftest import Connect
 from tests.sql.refusals import NOBODY
 from tests.support.money import (
     Person,
+    Transfer,
     World,
     as_ledger,
     balance,
@@ -23,6 +24,8 @@ from tests.support.money import (
     revenue,
     set_fee,
     set_status,
+    transfer,
+    until_waiting,
     written,
 )
 from tests.support.postgres import Connection
@@ -238,6 +241,104 @@ async def test_the_last_seat_has_one_winner(world: World, connect: Connect) -> N
         told = await asyncio.gather(*(some(c, viewers[i::10]) for i, c in enumerate(sessions)))
         outcomes = [slug for slugs in told for slug in slugs]
         assert sorted(outcomes) == ["SOLD_OUT"] * 19 + ["sold"]
+
+
+async def _errors(conn: Connection, *asked: tuple[UUID, UUID, str | None]) -> list[str | None]:
+    return [row["error"] for row in await conn.fetch(BATCH, list(asked))]
+
+
+async def test_a_seat_that_several_cannot_pay_for_goes_on_to_the_next(world: World, app_conn: Connection) -> None:
+    poor = [await person(world.db, f"poor-{n}", tokens=29) for n in range(5)]
+    rich = [await person(world.db, f"exact-{n}", tokens=30) for n in range(2)]
+    stream = await _stream(world, seats=1)
+    asked = [(who.id, stream, None) for who in (*poor[:4], world.frozen, rich[0], rich[1], poor[4])]
+    assert await _errors(app_conn, *asked) == [
+        *["INSUFFICIENT_TOKENS"] * 4,
+        "WALLET_FROZEN",
+        None,
+        "SOLD_OUT",
+        "SOLD_OUT",
+    ]
+
+
+async def test_a_viewer_spends_in_the_order_of_the_requests(world: World, app_conn: Connection) -> None:
+    first, second, third = [await _stream(world, channel=f"s-{n}", seats=seats) for n, seats in enumerate((9, 1, 9))]
+    once, next_ = [await person(world.db, name, tokens=30) for name in ("once", "next")]
+    asked = [(once.id, first, None), (once.id, second, None), (next_.id, second, None), (next_.id, third, None)]
+    assert await _errors(app_conn, *asked) == [None, "INSUFFICIENT_TOKENS", None, "INSUFFICIENT_TOKENS"]
+
+
+async def test_who_is_paid_in_a_batch_may_spend_it_there(world: World, app_conn: Connection) -> None:
+    other = await person(world.db, "other", roles=["creator"])
+    own = await _stream(world)
+    last = await _stream(world, creator=other.id, channel="other", seats=1)
+    asked = [(world.alice.id, own, None), (world.creator.id, last, None), (world.bob.id, last, None)]
+    assert await _errors(app_conn, *asked) == [None, None, "SOLD_OUT"]
+    assert await balance(world.db, world.creator.wallet) == 0
+
+
+async def test_the_same_asked_again_in_one_batch(world: World, app_conn: Connection) -> None:
+    poor = await person(world.db, "poor", tokens=30)
+    free, paid = await _stream(world, channel="free", price=0), await _stream(world, channel="paid", seats=3)
+    asked = [
+        (poor.id, free, "a"),
+        (poor.id, paid, "a"),
+        (poor.id, free, "a"),
+        (poor.id, paid, "b"),
+        (poor.id, paid, "b"),
+        (poor.id, free, "b"),
+        (poor.id, paid, None),
+        (NOBODY, paid, "b"),
+    ]
+    rows = await app_conn.fetch(BATCH, asked)
+    assert [row["error"] for row in rows] == [
+        None,
+        "IDEMPOTENCY_KEY_REUSED",
+        None,
+        None,
+        None,
+        "IDEMPOTENCY_KEY_REUSED",
+        "TICKET_ALREADY_PURCHASED",
+        "USER_NOT_FOUND",
+    ]
+    assert [row["replayed"] for row in rows[:5]] == [False, False, True, False, True]
+    assert dict(rows[4]) == dict(rows[3]) | {"ord": 5, "replayed": True}
+    again = await app_conn.fetch(BATCH, asked)
+    assert [row["ticket_id"] for row in again] == [row["ticket_id"] for row in rows]
+    assert await world.db.fetchval("SELECT count(*) FROM core.tickets") == 2
+
+
+async def test_of_two_hundred_at_once_one_gets_the_last_seat(world: World, connect: Connect) -> None:
+    sessions = [await connect("app") for _ in range(20)]
+    viewers = [await person(world.db, f"v{n}", tokens=30) for n in range(201)]
+    stream = await _stream(world, seats=2)
+    await world.db.fetch(BUY, viewers.pop().id, stream, None)
+
+    async def ask(conn: Connection, mine: list[Person], *, together: bool) -> list[str | None]:
+        if together:
+            return await _errors(conn, *((who.id, stream, "k") for who in mine))
+        return [(await _errors(conn, (who.id, stream, "k")))[0] for who in mine]
+
+    told = await asyncio.gather(*(ask(c, viewers[i::20], together=i % 2 == 0) for i, c in enumerate(sessions)))
+    outcomes = [slug for slugs in told for slug in slugs]
+    assert (outcomes.count(None), outcomes.count("SOLD_OUT")) == (1, 199)
+    assert await balance(world.db, world.creator.wallet) == 60
+    assert await world.db.fetchval("SELECT seats_left FROM api.streams") == 0
+
+
+async def test_the_wallets_of_all_turns_are_locked_at_once(world: World, connect: Connect) -> None:
+    """In id order: a wallet of a later turn is not waited for with one of an earlier turn in hand."""
+    buyer, other = await connect("app"), await connect("app")
+    low, high = [await person(world.db, name, tokens=31) for name in ("low", "high")]
+    assert low.wallet < high.wallet
+    plenty, last = await _stream(world, channel="plenty"), await _stream(world, channel="last", seats=1)
+    asked = [(high.id, plenty, None), (high.id, last, None), (low.id, last, None)]
+    async with other.transaction():
+        await transfer(other, Transfer(source=low.wallet, target=world.bob.wallet, amount=1))
+        told = asyncio.create_task(_errors(buyer, *asked))
+        await until_waiting(world.db, buyer)
+        await transfer(other, Transfer(source=high.wallet, target=world.bob.wallet, amount=1))
+    assert await told == [None, "INSUFFICIENT_TOKENS", None]
 
 
 async def test_one_viewer_at_once_buys_one(world: World, connect: Connect, stream: UUID) -> None:

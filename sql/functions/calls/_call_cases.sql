@@ -28,7 +28,8 @@ AS $$
             WHEN b.begun - b.blocks > p_most THEN NULL
             WHEN b.lost THEN 'not_seen'
             WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
-        END
+        END,
+        b.place
     FROM (
         SELECT
             a.*,
@@ -47,17 +48,17 @@ AS $$
                         extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
                     )::bigint)
                 END AS active_us,
-                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned,
+                l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
-            CROSS JOIN LATERAL (SELECT x.* FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
+            CROSS JOIN LATERAL (SELECT x.*, x.ctid AS place, x AS whole FROM core.call_clocks AS x WHERE x.call_id = p.id LIMIT 1) AS k
             CROSS JOIN LATERAL (SELECT x.* FROM core.calls AS x WHERE x.id = p.id LIMIT 1) AS c
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.fan_id LIMIT 1) AS f
             CROSS JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = c.creator_id LIMIT 1) AS m
             CROSS JOIN LATERAL (
                 SELECT
-                    core._alive_until(k) AS alive_until,
-                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k) + p_grace AS lost
+                    core._alive_until(k.whole) AS alive_until,
+                    c.status IN ('active', 'paused') AND p_now >= core._alive_until(k.whole) + p_grace AS lost
             ) AS l
         ) AS a
     ) AS b

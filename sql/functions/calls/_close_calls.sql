@@ -17,8 +17,9 @@ BEGIN
         status = e.status, end_reason = e.reason, ended_by = e.ended_by, ended_at = greatest(e.ended_at, c.accepted_at, c.opened_at),
         active_us = e.active_us, blocks = e.blocks, billed = e.billed, platform_fees = e.platform_fees
     FROM (
-        SELECT p.*, b.blocks, b.billed, b.platform_fees
+        SELECT p.*, x.place, b.blocks, b.billed, b.platform_fees
         FROM unnest(p_endings) AS p
+        CROSS JOIN LATERAL (SELECT a.ctid AS place FROM core.calls AS a WHERE a.id = p.call_id LIMIT 1) AS x
         CROSS JOIN LATERAL (
             SELECT
                 count(*)::integer AS blocks, coalesce(sum(m.price), 0)::bigint AS billed,
@@ -27,11 +28,15 @@ BEGIN
             WHERE m.call_id = p.call_id AND m.refunded_at IS NULL
         ) AS b
     ) AS e
-    WHERE c.id = e.call_id;
+    WHERE c.ctid = e.place;
     DELETE FROM core.call_clocks AS k WHERE k.call_id = ANY (v_ids);
     DELETE FROM core.call_parties AS q
-    USING core.calls AS c
-    WHERE c.id = ANY (v_ids) AND q.user_id IN (c.fan_id, c.creator_id) AND q.call_id = c.id;
+    WHERE q.call_id = ANY (v_ids) AND q.user_id = ANY (ARRAY(
+        SELECT x.user_id
+        FROM core.calls AS c
+        CROSS JOIN LATERAL (VALUES (c.fan_id), (c.creator_id)) AS x (user_id)
+        WHERE c.id = ANY (v_ids)
+    ));
     PERFORM core._call_event('call.' || e.status, array_agg(e.call_id)) FROM unnest(p_endings) AS e GROUP BY e.status;
 END;
 $$;

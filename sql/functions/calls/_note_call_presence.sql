@@ -1,8 +1,8 @@
 -- _note_call_presence: somebody joined or left the room of a call, as the room's server tells, perhaps late and out of order.
 -- Locks    the call's clock
--- Decides  that the call goes on, p_user is one of its people (NULL: both), and nothing newer is known of them
+-- Decides  that the call goes on, p_user is one of its people (NULL: both), nothing newer is known of them, and it was not before the call
 -- Writes   call_clocks (fan_seen_at, creator_seen_at, fan_left_at, creator_left_at)
--- Errors   none
+-- Errors   TS801 CONFIGURATION_ERROR
 CREATE OR REPLACE FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -18,6 +18,10 @@ BEGIN
     IF v_call.id IS NULL THEN
         RETURN false;
     END IF;
+    -- told in whole seconds; what was before the call tells nothing of it
+    IF p_at <= v_call.accepted_at - interval '1 second' THEN
+        RETURN false;
+    END IF;
     v_at := least(p_at, clock_timestamp());
     IF p_event = 'joined' THEN
         UPDATE core.call_clocks AS k
@@ -26,7 +30,6 @@ BEGIN
             creator_seen_at = CASE WHEN p_user = v_call.creator_id THEN greatest(k.creator_seen_at, v_at) ELSE k.creator_seen_at END
         WHERE k.call_id = p_call AND clock_timestamp() < core._alive_until(k) + v_grace;
     ELSE
-        -- not before it was accepted, and not over what is newer
         v_at := greatest(v_at, v_call.accepted_at);
         UPDATE core.call_clocks AS k
         SET

@@ -22,16 +22,23 @@ BEGIN
     FROM core._give_back(ARRAY(
         SELECT x.id
         FROM unnest(p_cases) AS c
-        INNER JOIN core.meter_blocks AS b ON b.call_id = c.call_id AND b.block_no >= c.begun
+        CROSS JOIN LATERAL (
+            SELECT m.transfer_id, m.fee_transfer_id FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.block_no < c.blocks OFFSET 0
+        ) AS b
         CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
-        WHERE c.reason = 'not_seen' AND b.block_no < c.blocks AND x.id IS NOT NULL
+        WHERE c.reason = 'not_seen' AND x.id IS NOT NULL
     ), 'call not seen', NULL) AS g;
     WITH returned AS (
         UPDATE core.meter_blocks AS b
         SET refunded_at = clock_timestamp()
         FROM unnest(p_cases) AS c
+        CROSS JOIN LATERAL (
+            SELECT m.ctid AS place FROM core.meter_blocks AS m
+            WHERE m.call_id = c.call_id AND m.block_no >= c.begun AND m.refunded_at IS NULL OFFSET 0
+        ) AS p
         WHERE
-            b.call_id = c.call_id AND b.block_no >= c.begun AND c.reason = 'not_seen' AND b.refunded_at IS NULL
+            b.ctid = p.place AND c.reason = 'not_seen'
             AND b.price = (
                 SELECT coalesce(sum(r.amount), 0) FROM core.refunds AS r WHERE r.original_id IN (b.transfer_id, b.fee_transfer_id)
             )
@@ -43,7 +50,7 @@ BEGIN
         FROM ROWS FROM (unnest(p_cases)) WITH ORDINALITY AS c (
             call_id, fan_id, creator_id, fan_wallet_id, creator_wallet_id, block_us, block_price, block_limit, fee, status,
             due_at, running_since, active_before_us, active_us, alive_until, lost, blocks, billed, platform_fees, warned, begun,
-            due, reason, ord
+            due, reason, place, ord
         )
     ) AS n;
     IF v_refused IS NOT NULL THEN

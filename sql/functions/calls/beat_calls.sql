@@ -23,7 +23,7 @@ BEGIN
     END IF;
     PERFORM
     FROM core.call_clocks AS k
-    WHERE k.call_id IN (SELECT b.call_id FROM unnest(p_beats) AS b)
+    WHERE k.call_id = ANY (ARRAY(SELECT b.call_id FROM unnest(p_beats) AS b))
     ORDER BY k.call_id
     FOR NO KEY UPDATE;
     v_now := clock_timestamp();
@@ -32,13 +32,14 @@ BEGIN
         fan_seen_at = CASE WHEN s.fan THEN greatest(k.fan_seen_at, v_now) ELSE k.fan_seen_at END,
         creator_seen_at = CASE WHEN s.creator THEN greatest(k.creator_seen_at, v_now) ELSE k.creator_seen_at END
     FROM (
-        SELECT b.call_id, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
+        SELECT p.place, bool_or(b.user_id = c.fan_id) AS fan, bool_or(b.user_id = c.creator_id) AS creator
         FROM unnest(p_beats) AS b
         CROSS JOIN LATERAL (SELECT x.fan_id, x.creator_id FROM core.calls AS x WHERE x.id = b.call_id LIMIT 1) AS c
-        GROUP BY b.call_id
+        CROSS JOIN LATERAL (SELECT x.ctid AS place FROM core.call_clocks AS x WHERE x.call_id = b.call_id LIMIT 1) AS p
+        GROUP BY p.place
     ) AS s
     WHERE
-        k.call_id = s.call_id AND (s.fan OR s.creator)
+        k.ctid = s.place AND (s.fan OR s.creator)
         AND (k.creator_seen_at IS NULL OR v_now < core._alive_until(k) + v_grace);
     RETURN QUERY
     SELECT

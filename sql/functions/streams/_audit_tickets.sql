@@ -31,7 +31,6 @@ AS $$
         jsonb_build_object('seats', s.seats, 'seats_sold', s.seats_sold, 'tickets', count(t.id))
     FROM core.streams AS s
     LEFT JOIN core.tickets AS t ON t.stream_id = s.id
-    WHERE s.seats IS NOT NULL
     GROUP BY s.id
     HAVING s.seats_sold <> count(t.id)
     UNION ALL

@@ -19,16 +19,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_id uuid;
-    v_field text := CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
-        WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel'
-        WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
-        WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
-        WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
-        WHEN p_starts_at IN ('infinity', '-infinity') THEN 'starts_at'
-        WHEN p_sales_from IN ('infinity', '-infinity') THEN 'sales_from'
-        WHEN p_sales_to IN ('infinity', '-infinity') OR p_sales_to <= p_sales_from THEN 'sales_to'
-    END;
+    v_field text := coalesce(
+        core._stream_fault(p_title, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
+        CASE WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel' END
+    );
 BEGIN
     IF v_field IS NOT NULL THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');

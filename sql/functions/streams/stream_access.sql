@@ -1,6 +1,6 @@
 -- stream_access: may this user watch?
 -- Locks    nothing
--- Decides  owner, public stream, ticket
+-- Decides  as core._access_reason
 -- Writes   nothing
 -- Errors   TS218 STREAM_NOT_FOUND
 CREATE OR REPLACE FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text)
@@ -8,16 +8,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT CASE
-        WHEN s.creator_id = p_viewer THEN 'owner'
-        WHEN s.visibility = 'public' THEN 'public_stream'
-        WHEN EXISTS (
-            SELECT FROM core.tickets AS t WHERE t.stream_id = s.id AND t.viewer_id = p_viewer AND t.refunded_at IS NULL
-        ) THEN 'ticket_purchased'
-        ELSE 'no_ticket'
-    END INTO reason
-    FROM core.streams AS s
-    WHERE s.id = p_stream;
+    reason := core._access_reason(p_stream, p_viewer);
     IF reason IS NULL THEN
         PERFORM core._raise('TS218', 'STREAM_NOT_FOUND', jsonb_build_object('stream_id', p_stream), 'api.streams lists them.');
     END IF;

@@ -33,6 +33,23 @@ AS $$
     ) AS t
     CROSS JOIN (SELECT coalesce(sum(amount), 0) AS fees FROM core.transfers WHERE kind = 'fee') AS m
     WHERE t.fees <> m.fees
+    UNION ALL
+    -- tips of detached months are not there to be added up, but their streams are no younger than they
+    SELECT
+        'stream_total_is_sum_of_tips', 'stream ' || coalesce(k.stream_id, t.stream_id)::text,
+        jsonb_build_object('tips', t.tips, 'total', k.tips, 'tip_count', t.tip_count, 'total_count', k.tip_count)
+    FROM (
+        SELECT x.stream_id, sum(x.tips) AS tips, sum(x.tip_count) AS tip_count FROM core.stream_totals AS x GROUP BY x.stream_id
+    ) AS k
+    FULL JOIN (
+        SELECT x.stream_id, sum(x.amount) AS tips, count(*) AS tip_count FROM core.tips AS x
+        WHERE x.stream_id IS NOT NULL
+        GROUP BY x.stream_id
+    ) AS t ON t.stream_id = k.stream_id
+    WHERE
+        coalesce(t.tips, 0) > coalesce(k.tips, 0) OR coalesce(t.tip_count, 0) > coalesce(k.tip_count, 0)
+        OR (t.tips IS DISTINCT FROM k.tips OR t.tip_count IS DISTINCT FROM k.tip_count)
+        AND NOT core._is_detached(coalesce(k.stream_id, t.stream_id))
 $$;
 
 COMMENT ON FUNCTION core._audit_tips() IS 'Broken invariants between tips and their transfers, as api.audit_ledger() returns them.';

@@ -1,11 +1,11 @@
 -- send_tip: tip a creator. The batch of one.
 -- Locks    the wallets of sender and creator, and a revenue shard if there is a fee, in id order
 -- Decides  as api.send_tips
--- Writes   wallets, transfers (tip, fee), entries, idempotency_keys, tips, outbox 'tip.sent'
+-- Writes   wallets, transfers (tip, fee), entries, idempotency_keys, tips, stream_totals, outbox 'tip.sent'
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS104 SELF_TRANSFER, TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS108 MESSAGE_TOO_LONG, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS212 CREATOR_NOT_FOUND,
---          TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT,
---          TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS601 VELOCITY_LIMIT, TS801 CONFIGURATION_ERROR
+--          TS218 STREAM_NOT_FOUND, TS219 CALL_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED,
+--          TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS508 NOT_CALL_PARTICIPANT, TS601 VELOCITY_LIMIT, TS801 CONFIGURATION_ERROR
 CREATE OR REPLACE FUNCTION api.send_tip(
     p_sender uuid,
     p_creator uuid,

@@ -1,12 +1,13 @@
 -- send_tips: tip creators, many tips in one go; each succeeds or is refused alone.
--- Locks    the wallets of senders and creators, and the revenue shards if there is a fee, in id order
--- Decides  sender, creator, message, context; the fee by the rate platform_fee; then as core._post_transfers
--- Writes   wallets, transfers (tip, fee), entries, idempotency_keys, tips, outbox 'tip.sent'
+-- Locks    the wallets of senders and creators, and the revenue shards if there is a fee, in id order; then a part of the
+--          totals of the streams that tips name, in id order
+-- Decides  sender, creator, message, context, stream; the fee by the rate platform_fee; then as core._post_transfers
+-- Writes   wallets, transfers (tip, fee), entries, idempotency_keys, tips, stream_totals, outbox 'tip.sent'
 -- Errors   TS107 BATCH_TOO_LARGE, TS801 CONFIGURATION_ERROR (raised); per tip, in its outcome: TS101 INVALID_REQUEST,
 --          TS102 INVALID_AMOUNT, TS104 SELF_TRANSFER, TS106 IDEMPOTENCY_KEY_INVALID, TS108 MESSAGE_TOO_LONG,
---          TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS212 CREATOR_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
---          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED,
---          TS601 VELOCITY_LIMIT
+--          TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS212 CREATOR_NOT_FOUND, TS218 STREAM_NOT_FOUND, TS219 CALL_NOT_FOUND,
+--          TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT,
+--          TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS508 NOT_CALL_PARTICIPANT, TS601 VELOCITY_LIMIT
 CREATE OR REPLACE FUNCTION api.send_tips(p_tips api.tip_request []) RETURNS SETOF api.tip_outcome
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -22,6 +23,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
     SELECT
@@ -35,8 +37,9 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
-        array_agg(l.lead)
-    INTO v_requests, v_refusals, v_fees, v_leads
+        array_agg(l.lead),
+        bool_or(t.stream_id IS NOT NULL)
+    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
@@ -78,6 +81,20 @@ BEGIN
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
+
+    IF v_streamed THEN
+        INSERT INTO core.stream_totals AS s (stream_id, shard, tips, tip_count)
+        SELECT o.stream_id, pg_backend_pid() % 16, sum(o.amount), count(*)
+        FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
+            sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+            transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
+        )
+        WHERE o.error_code IS NULL AND NOT o.replayed AND o.stream_id IS NOT NULL
+        GROUP BY o.stream_id
+        ORDER BY o.stream_id
+        ON CONFLICT ON CONSTRAINT stream_totals_pkey DO UPDATE
+        SET tips = s.tips + excluded.tips, tip_count = s.tip_count + excluded.tip_count;
+    END IF;
 
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
