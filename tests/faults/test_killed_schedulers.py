@@ -24,7 +24,7 @@ from tests.support.processes import Scheduler, kill, schedulers
 FULL = int(os.environ.get("TESSERA_TEST_EFFORT", "1")) > 1
 CALLS, KILLS, BLOCK_SECONDS = (2_000, 25, 2) if FULL else (200, 3, 1)
 SCHEDULERS = 4
-GRACE_SECONDS = 8
+GRACE_SECONDS = 12
 PRICE = 10 * BLOCK_SECONDS
 """Of a block, at 600 tokens a minute."""
 SHORT_BLOCKS, POOR_BLOCKS = 6, 4
