@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.accounts.queries import AccountQueries
 from app.core.auth import KeyState, SessionState
-from app.core.batching import Batcher
+from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 
 
@@ -19,13 +19,9 @@ class Credentials:
 
     def __init__(self, context: AppContext) -> None:
         self._queries = context.get(AccountQueries)
-        self._sessions = Batcher[UUID, SessionState | None](
-            "session_states",
-            self._queries.session_states,
-            largest=context.settings.batch_max,
-            gather=context.settings.batch_enabled,
+        self._sessions: Batcher[UUID, SessionState | None] = batcher(
+            context, "session_states", self._queries.session_states
         )
-        context.on_shutdown.append(self._sessions.close)
 
     async def session_state(self, session_id: UUID) -> SessionState | None:
         """What an access token of this session is worth; None when there is no such session. Errors: SERVER_BUSY."""

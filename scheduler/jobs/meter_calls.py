@@ -14,7 +14,7 @@ BATCHES = 200
 log = structlog.get_logger("tessera.scheduler")
 
 
-@job("meter-calls", every_seconds=1, timeout_seconds=60)
+@job("meter-calls", every_seconds=1, first_after_seconds=0, timeout_seconds=60)
 async def meter_calls(context: JobContext) -> Outcome:
     """Pay the blocks of calls that start now; end calls that nobody answered, can pay for, or is seen in."""
 
