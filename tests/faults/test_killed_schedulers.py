@@ -201,7 +201,7 @@ class Chaos:
     async def _watch(self) -> None:
         conn = await self.connect("scheduler")
         while True:
-            lag = (await conn.fetchval("SELECT api.meter_lag()")).total_seconds()
+            lag = (await conn.fetchval("SELECT greatest(api.meter_lag(), '0')")).total_seconds()
             self.seen.lag = max(self.seen.lag, lag)
             await asyncio.sleep(0.25)
 
