@@ -1,0 +1,31 @@
+-- _is_backlog: is there more than one chunk between base and target?
+-- Locks    nothing
+-- Decides  nothing
+-- Writes   nothing
+-- Errors   none
+CREATE OR REPLACE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM core.outbox AS o
+            WHERE o.xid >= pg_snapshot_xmax(p_state.base) AND o.xid < pg_snapshot_xmax(p_state.target)
+                AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            UNION ALL
+            SELECT
+            FROM pg_snapshot_xip(p_state.base) AS x (xid)
+            INNER JOIN core.outbox AS o ON o.xid = x.xid
+            WHERE o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            LIMIT p_limit + 1
+        ) AS u
+    ) > p_limit;
+END;
+$$;
+
+COMMENT ON FUNCTION core._is_backlog(core.relay_state, integer) IS 'Whether more than p_limit events are visible in the target of p_state and not in its base. Counts no further than that.';

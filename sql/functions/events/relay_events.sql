@@ -1,0 +1,152 @@
+-- relay_events: the next events of the outbox get their numbers in their channels.
+-- Locks    core.relay_state, skipped where another relay has it; rows of channels; after a restore into another cluster the
+--          outbox, once
+-- Decides  what became visible between two snapshots, base and target; in the order of ids, at most p_limit events a call
+-- Writes   channel_events, channels, relay_state, relay_chunks; partitions of days that are missing. NOTIFY tessera_events
+-- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, in a transaction that is READ COMMITTED)
+CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000)
+RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    v_state core.relay_state;
+    v_chunk core.relay_chunks;
+    v_found boolean;
+    v_same boolean;
+    v_xips xid8 [];
+    v_last boolean;
+    v_top_id bigint;
+    v_oldest timestamptz;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' ELSE 'transaction_isolation' END),
+            'A limit of 1 to 100000 events, in a READ COMMITTED transaction.'
+        );
+    END IF;
+    -- Nothing to do costs no lock and no number of a transaction.
+    SELECT r.* INTO v_state FROM core.relay_state AS r;
+    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
+        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch;
+        RETURN;
+    END IF;
+    SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
+        RETURN;
+    END IF;
+    -- What readers are told of must be there after a crash.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    -- Another relay may have worked since the first look.
+    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    IF NOT v_same THEN
+        v_state.epoch := gen_random_uuid();
+        v_state.history := core._history();
+    END IF;
+    IF v_state.cluster <> core._cluster() THEN
+        -- what the other cluster had cut into chunks comes first: those are ranges of ids, which new events are beyond
+        v_state.phase := 'foreign';
+        v_state.cluster := core._cluster();
+    END IF;
+
+    IF v_state.target IS NULL THEN
+        IF v_state.phase = 'foreign' THEN
+            PERFORM core._hold_outbox();
+            v_state.phase := 'restored';
+        END IF;
+        v_state.target := core._snapshot_of_others();
+        IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
+            PERFORM core._cut_chunks(v_state, p_limit);
+        END IF;
+        IF v_state.phase = 'restored' THEN
+            v_state.floor_id := (SELECT coalesce(max(o.id), 0) FROM core.outbox AS o);
+        END IF;
+    END IF;
+    SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
+    v_found := FOUND;
+    IF v_found THEN
+        DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
+    ELSE
+        v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
+    END IF;
+    v_xips := CASE WHEN v_state.phase = 'restored' THEN '{}' ELSE ARRAY(SELECT x.xid FROM pg_snapshot_xip(v_state.base) AS x (xid)) END;
+    v_state.relayed_at := greatest(clock_timestamp(), v_state.relayed_at);
+    IF NOT EXISTS (SELECT FROM core.channel_days AS d WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at) THEN
+        PERFORM core._make_channel_days(v_state.relayed_at, 1);
+    END IF;
+
+    WITH picked AS MATERIALIZED (
+        SELECT o.xid, o.id, o.created_at, o.channels
+        FROM core.outbox AS o
+        WHERE (v_found OR v_state.phase <> 'restored')
+            AND o.xid >= v_chunk.from_xid AND o.xid <= v_chunk.to_xid AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+            AND CASE
+                WHEN v_state.phase = 'restored' THEN o.id > v_state.last_id OR NOT pg_visible_in_snapshot(o.xid, v_state.base)
+                ELSE o.xid >= pg_snapshot_xmax(v_state.base) AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
+            END
+        UNION ALL
+        SELECT o.xid, o.id, o.created_at, o.channels
+        FROM unnest(v_xips) AS x (xid)
+        INNER JOIN core.outbox AS o ON o.xid = x.xid
+        WHERE o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+            AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
+    ), numbered AS MATERIALIZED (
+        SELECT d.channel, d.xid, d.id, d.created_at, row_number() OVER (PARTITION BY d.channel ORDER BY d.id) AS place
+        FROM (
+            SELECT DISTINCT c.channel COLLATE "C" AS channel, p.id, p.xid, p.created_at
+            FROM picked AS p
+            CROSS JOIN LATERAL unnest(p.channels) AS c (channel)
+            WHERE c.channel IS NOT NULL
+        ) AS d
+    ), counted AS (
+        INSERT INTO core.channels AS c (channel, seq)
+        SELECT n.channel, max(n.place) FROM numbered AS n GROUP BY n.channel
+        ON CONFLICT (channel) DO UPDATE SET seq = c.seq + excluded.seq
+        RETURNING c.id, c.channel, c.seq
+    ), before AS (
+        SELECT t.id, t.channel, t.seq - m.places AS seq
+        FROM counted AS t
+        INNER JOIN (SELECT n.channel, max(n.place) AS places FROM numbered AS n GROUP BY n.channel) AS m ON m.channel = t.channel
+    ), written AS (
+        INSERT INTO core.channel_events (channel_id, seq, xid, id, created_at, relayed_at)
+        SELECT b.id, b.seq + n.place, n.xid, n.id, n.created_at, v_state.relayed_at
+        FROM numbered AS n
+        INNER JOIN before AS b ON b.channel = n.channel
+        RETURNING 1
+    )
+    SELECT p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest
+    INTO events, entries, v_top_id, v_oldest
+    FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
+
+    v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
+    IF v_last THEN
+        v_state.base := v_state.target;
+        v_state.target := NULL;
+        v_state.last_id := greatest(v_state.last_id, v_top_id, CASE WHEN v_state.phase = 'restored' THEN v_state.floor_id END);
+        IF v_state.phase = 'restored' THEN
+            v_state.phase := 'own';
+        END IF;
+    END IF;
+    UPDATE core.relay_state AS r
+    SET
+        epoch = v_state.epoch, cluster = v_state.cluster, history = v_state.history, base = v_state.base, target = v_state.target,
+        last_id = v_state.last_id, floor_id = v_state.floor_id, phase = v_state.phase, relayed_at = v_state.relayed_at,
+        events = r.events + relay_events.events, entries = r.entries + relay_events.entries;
+    UPDATE core.channel_days AS d SET oldest_at = v_oldest
+    WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
+    IF entries > 0 OR NOT v_same THEN
+        PERFORM pg_notify('tessera_events', '');
+    END IF;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
+END;
+$$;
+
+COMMENT ON FUNCTION api.relay_events(integer) IS
+'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids.';
