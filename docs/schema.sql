@@ -71,6 +71,17 @@ ALTER TYPE api.call_pulse OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.call_pulse IS 'The call after a sign of life at position ord: next_block_at is NULL unless it is active; or error_code (TSnnn), its slug in error, and facts in detail.';
 
+CREATE TYPE api.channel_event AS (
+	seq bigint,
+	type text,
+	payload jsonb,
+	created_at timestamp with time zone
+);
+
+ALTER TYPE api.channel_event OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.channel_event IS 'An event of a channel: its number there, what it tells, and when that was written.';
+
 CREATE TYPE api.hold_receipt AS (
 	hold_id uuid,
 	wallet_id uuid,
@@ -1371,6 +1382,29 @@ ALTER FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close
 
 COMMENT ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) IS 'Pays p_amount (minor units; NULL: all that is left) of hold p_hold to wallet p_to. What is left stays held, for further captures, unless p_close gives it back. A hold that has expired or is closed is TS316. The transfer has the hold''s kind and, unless p_reference says otherwise, its reference. p_key makes it safe to repeat.';
 
+CREATE FUNCTION api.channel_position(p_channel text) RETURNS TABLE(epoch uuid, seq bigint, first_seq bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_channel core.channels;
+BEGIN
+    SELECT c.* INTO v_channel FROM core.channels AS c WHERE c.channel = p_channel;
+    epoch := (SELECT r.epoch FROM core.relay_state AS r);
+    seq := coalesce(v_channel.seq, 0);
+    first_seq := coalesce(
+        (SELECT e.seq FROM core.channel_events AS e WHERE e.channel_id = v_channel.id ORDER BY e.seq LIMIT 1), seq + 1
+    );
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.channel_position(p_channel text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.channel_position(p_channel text) IS 'The epoch, the number of the channel''s last event (0: it never had one), and that of the oldest one that can still be read; first_seq is seq + 1 where none can.';
+
 CREATE TABLE core.assets (
     code text NOT NULL,
     scale smallint NOT NULL,
@@ -1739,14 +1773,24 @@ CREATE FUNCTION api.detach_month(p_what text) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    v_needed CONSTANT timestamptz := CASE WHEN p_what = 'outbox' THEN core._oldest_needed() END;
+    v_moved CONSTANT text [] := core._move_month(p_what, true);
+    v_to CONSTANT timestamptz := (SELECT p.attached_from FROM core.partitioned AS p WHERE p.name = p_what);
 BEGIN
-    RETURN core._months_moved('months.detached', p_what, core._move_month(p_what, true));
+    IF cardinality(v_moved) > 0 AND v_needed < v_to THEN
+        PERFORM core._raise(
+            'TS346', 'EVENTS_NEEDED', jsonb_build_object('what', p_what, 'from', v_needed),
+            'The relay has not read all of it, or its events can still be read from their channels (rate channel_events_kept).'
+        );
+    END IF;
+    RETURN core._months_moved('months.detached', p_what, v_moved);
 END;
 $$;
 
 ALTER FUNCTION api.detach_month(p_what text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.detach_month(p_what text) IS 'Detaches the oldest months of p_what (books, outbox, audit_log) that are over for longer than they are kept, and returns the names of the partitions, now tables of their own; none when nothing is that old. Balances, the auditor and new money go on as before; statements, transfers and replays of those months do not. docs/growth.md.';
+COMMENT ON FUNCTION api.detach_month(p_what text) IS 'Detaches the oldest months of p_what (books, outbox, audit_log) that are over for longer than they are kept, and returns the names of the partitions, now tables of their own; none when nothing is that old. Balances, the auditor and new money go on as before; statements, transfers and replays of those months do not. Of the outbox nothing that the relay or a channel needs (TS346). docs/growth.md.';
 
 CREATE FUNCTION api.end_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2032,6 +2076,20 @@ $$;
 ALTER FUNCTION api.hold_lag() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.hold_lag() IS 'For how long the oldest open hold has been past its expires_at; NULL where none is. More than a minute or two: the scheduler does not run. Nobody waits for it.';
+
+CREATE FUNCTION api.keep_channel_events() RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._make_channel_days(clock_timestamp(), 3);
+    RETURN core._drop_channel_days(clock_timestamp() - core._rate('channel_events_kept') * interval '1 day');
+END;
+$$;
+
+ALTER FUNCTION api.keep_channel_events() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.keep_channel_events() IS 'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (TS345 POSITION_LOST); the events themselves stay in core.outbox.';
 
 CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
     LANGUAGE sql SECURITY DEFINER
@@ -2667,6 +2725,55 @@ ALTER FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key t
 
 COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Posts p_body, 1 to 500 characters, to the chat of stream p_stream for user p_user, who may watch it and is not banned by its creator. As many in a minute as the rate chat_messages_minute says. p_key makes it safe to repeat.';
 
+CREATE FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer DEFAULT 100) RETURNS SETOF api.channel_event
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_at record;
+    v_rows bigint;
+BEGIN
+    IF p_channel IS NULL OR (p_after_seq >= 0) IS NOT TRUE OR (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', CASE WHEN p_channel IS NULL THEN 'p_channel' WHEN p_after_seq >= 0 THEN 'p_limit' ELSE 'p_after_seq' END),
+            'A channel, a position of 0 or more, and a limit of 1 to 10000.'
+        );
+    END IF;
+    SELECT p.epoch, p.seq, p.first_seq INTO v_at FROM api.channel_position(p_channel) AS p;
+    IF v_at.epoch = p_epoch AND p_after_seq BETWEEN v_at.first_seq - 1 AND v_at.seq THEN
+        RETURN QUERY
+        SELECT e.seq, o.type, o.payload, e.created_at
+        FROM core.channels AS c
+        INNER JOIN core.channel_events AS e ON e.channel_id = c.id
+        CROSS JOIN LATERAL (
+            SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at
+        ) AS o
+        WHERE c.channel = p_channel AND e.seq > p_after_seq
+        ORDER BY e.seq
+        LIMIT p_limit;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+    END IF;
+    -- never a gap that nobody is told of
+    IF v_rows IS DISTINCT FROM least(p_limit, v_at.seq - p_after_seq) THEN
+        PERFORM core._raise(
+            'TS345', 'POSITION_LOST',
+            jsonb_build_object('channel', p_channel, 'epoch', v_at.epoch, 'seq', v_at.seq, 'first_seq', v_at.first_seq),
+            'Fetch the present state by the ordinary requests, then go on from this epoch and seq.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) IS 'Events of a channel with numbers above p_after_seq, in order, at most p_limit (1 to 10000). TS345 POSITION_LOST, with the present epoch and seq, where the position is of another epoch or some of what follows is not kept any more. Who may read which channel is for the caller to see to.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2833,6 +2940,181 @@ $$;
 ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
+
+CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_state core.relay_state;
+    v_chunk core.relay_chunks;
+    v_found boolean;
+    v_same boolean;
+    v_xips xid8 [];
+    v_last boolean;
+    v_top_id bigint;
+    v_oldest timestamptz;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' ELSE 'transaction_isolation' END),
+            'A limit of 1 to 100000 events, in a READ COMMITTED transaction.'
+        );
+    END IF;
+    -- Nothing to do costs no lock and no number of a transaction.
+    SELECT r.* INTO v_state FROM core.relay_state AS r;
+    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
+        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch;
+        RETURN;
+    END IF;
+    SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
+        RETURN;
+    END IF;
+    -- What readers are told of must be there after a crash.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    -- Another relay may have worked since the first look.
+    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    IF NOT v_same THEN
+        v_state.epoch := gen_random_uuid();
+        v_state.history := core._history();
+    END IF;
+    IF v_state.cluster <> core._cluster() THEN
+        -- what the other cluster had cut into chunks comes first: those are ranges of ids, which new events are beyond
+        v_state.phase := 'foreign';
+        v_state.cluster := core._cluster();
+    END IF;
+
+    IF v_state.target IS NULL THEN
+        IF v_state.phase = 'foreign' THEN
+            PERFORM core._hold_outbox();
+            v_state.phase := 'restored';
+        END IF;
+        v_state.target := core._snapshot_of_others();
+        IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
+            PERFORM core._cut_chunks(v_state, p_limit);
+        END IF;
+        IF v_state.phase = 'restored' THEN
+            v_state.floor_id := (SELECT coalesce(max(o.id), 0) FROM core.outbox AS o);
+        END IF;
+    END IF;
+    SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
+    v_found := FOUND;
+    IF v_found THEN
+        DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
+    ELSE
+        v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
+    END IF;
+    v_xips := CASE WHEN v_state.phase = 'restored' THEN '{}' ELSE ARRAY(SELECT x.xid FROM pg_snapshot_xip(v_state.base) AS x (xid)) END;
+    v_state.relayed_at := greatest(clock_timestamp(), v_state.relayed_at);
+    IF NOT EXISTS (SELECT FROM core.channel_days AS d WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at) THEN
+        PERFORM core._make_channel_days(v_state.relayed_at, 1);
+    END IF;
+
+    WITH picked AS MATERIALIZED (
+        SELECT o.xid, o.id, o.created_at, o.channels
+        FROM core.outbox AS o
+        WHERE (v_found OR v_state.phase <> 'restored')
+            AND o.xid >= v_chunk.from_xid AND o.xid <= v_chunk.to_xid AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+            AND CASE
+                WHEN v_state.phase = 'restored' THEN o.id > v_state.last_id OR NOT pg_visible_in_snapshot(o.xid, v_state.base)
+                ELSE o.xid >= pg_snapshot_xmax(v_state.base) AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
+            END
+        UNION ALL
+        SELECT o.xid, o.id, o.created_at, o.channels
+        FROM unnest(v_xips) AS x (xid)
+        INNER JOIN core.outbox AS o ON o.xid = x.xid
+        WHERE o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+            AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
+    ), numbered AS MATERIALIZED (
+        SELECT d.channel, d.xid, d.id, d.created_at, row_number() OVER (PARTITION BY d.channel ORDER BY d.id) AS place
+        FROM (
+            SELECT DISTINCT c.channel COLLATE "C" AS channel, p.id, p.xid, p.created_at
+            FROM picked AS p
+            CROSS JOIN LATERAL unnest(p.channels) AS c (channel)
+            WHERE c.channel IS NOT NULL
+        ) AS d
+    ), counted AS (
+        INSERT INTO core.channels AS c (channel, seq)
+        SELECT n.channel, max(n.place) FROM numbered AS n GROUP BY n.channel
+        ON CONFLICT (channel) DO UPDATE SET seq = c.seq + excluded.seq
+        RETURNING c.id, c.channel, c.seq
+    ), before AS (
+        SELECT t.id, t.channel, t.seq - m.places AS seq
+        FROM counted AS t
+        INNER JOIN (SELECT n.channel, max(n.place) AS places FROM numbered AS n GROUP BY n.channel) AS m ON m.channel = t.channel
+    ), written AS (
+        INSERT INTO core.channel_events (channel_id, seq, xid, id, created_at, relayed_at)
+        SELECT b.id, b.seq + n.place, n.xid, n.id, n.created_at, v_state.relayed_at
+        FROM numbered AS n
+        INNER JOIN before AS b ON b.channel = n.channel
+        RETURNING 1
+    )
+    SELECT p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest
+    INTO events, entries, v_top_id, v_oldest
+    FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
+
+    v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
+    IF v_last THEN
+        v_state.base := v_state.target;
+        v_state.target := NULL;
+        v_state.last_id := greatest(v_state.last_id, v_top_id, CASE WHEN v_state.phase = 'restored' THEN v_state.floor_id END);
+        IF v_state.phase = 'restored' THEN
+            v_state.phase := 'own';
+        END IF;
+    END IF;
+    UPDATE core.relay_state AS r
+    SET
+        epoch = v_state.epoch, cluster = v_state.cluster, history = v_state.history, base = v_state.base, target = v_state.target,
+        last_id = v_state.last_id, floor_id = v_state.floor_id, phase = v_state.phase, relayed_at = v_state.relayed_at,
+        events = r.events + relay_events.events, entries = r.entries + relay_events.entries;
+    UPDATE core.channel_days AS d SET oldest_at = v_oldest
+    WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
+    IF entries > 0 OR NOT v_same THEN
+        PERFORM pg_notify('tessera_events', '');
+    END IF;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
+END;
+$$;
+
+ALTER FUNCTION api.relay_events(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.relay_events(p_limit integer) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids.';
+
+CREATE FUNCTION api.relay_lag() RETURNS TABLE(lag interval, backlog bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_state core.relay_state;
+    v_first timestamptz;
+    v_chunks record;
+BEGIN
+    SELECT r.* INTO v_state FROM core.relay_state AS r;
+    SELECT sum(c.events)::bigint AS events, max(c.to_id) AS to_id INTO v_chunks FROM core.relay_chunks AS c;
+    v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
+    lag := CASE WHEN v_first IS NOT NULL THEN greatest(clock_timestamp() - v_first, interval '0') END;
+    backlog := CASE WHEN v_first IS NULL AND v_chunks.events IS NULL THEN 0 ELSE
+        coalesce(v_chunks.events, 0)
+        + greatest(
+            (SELECT s.last_value FROM core.outbox_id_seq AS s) - greatest(v_state.last_id, v_chunks.to_id),
+            CASE WHEN v_chunks.events IS NULL THEN 1 ELSE 0 END
+        )
+    END;
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.relay_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.relay_lag() IS 'Age of the first event that is committed and not relayed (NULL: all are; while a backlog is relayed in chunks: of its first event), and about how many there are: by the numbers given out, of which those of aborted and open transactions are never relayed or not yet.';
 
 CREATE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4954,6 +5236,15 @@ ALTER FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) O
 
 COMMENT ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) IS 'Ends the locked stream p_stream, which has not ended, as cancelled, and gives every ticket''s price back, fees included; raises where one is refused.';
 
+CREATE FUNCTION core._channel_day(p_from timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ('channel_events_p'::text || to_char((p_from AT TIME ZONE 'UTC'::text), 'YYYY_MM_DD'::text));
+
+ALTER FUNCTION core._channel_day(p_from timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._channel_day(p_from timestamp with time zone) IS 'Name of the partition of core.channel_events that begins at p_from.';
+
 CREATE FUNCTION core._check_actor(p_actor uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     AS $$
@@ -5123,6 +5414,17 @@ ALTER FUNCTION core._close_calls(p_endings core.call_ending[]) OWNER TO tessera_
 
 COMMENT ON FUNCTION core._close_calls(p_endings core.call_ending[]) IS 'Ends calls: writes how, and their totals, frees their people, and tells both of them.';
 
+CREATE FUNCTION core._cluster() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT c.system_identifier::text FROM pg_control_system() AS c
+$$;
+
+ALTER FUNCTION core._cluster() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._cluster() IS 'The system identifier of this cluster: numbers of transactions mean something in one cluster only.';
+
 CREATE FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) RETURNS void
     LANGUAGE sql
     AS $$
@@ -5147,6 +5449,99 @@ ALTER FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules c
 
 COMMENT ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) IS 'Stores the counters behind what is left in p_rooms (core._velocity_rooms, after the payments).';
 
+CREATE FUNCTION core._history() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (("left"(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/'::text) || (SELECT (d.oid)::text AS oid FROM pg_database d WHERE (d.datname = current_database())));
+
+ALTER FUNCTION core._history() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._history() IS 'Timeline and database: another one after a restore to a moment, a failover, or a copy, none of which must have seen the newest events.';
+
+CREATE TABLE core.relay_state (
+    one boolean DEFAULT true NOT NULL,
+    epoch uuid DEFAULT gen_random_uuid() NOT NULL,
+    cluster text DEFAULT core._cluster() NOT NULL,
+    history text DEFAULT core._history() NOT NULL,
+    base pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
+    target pg_snapshot,
+    last_id bigint DEFAULT 0 NOT NULL,
+    floor_id bigint DEFAULT 0 NOT NULL,
+    phase text DEFAULT 'own'::text NOT NULL,
+    relayed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    events bigint DEFAULT 0 NOT NULL,
+    entries bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT relay_state_floor_id_check CHECK ((floor_id >= 0)),
+    CONSTRAINT relay_state_last_id_check CHECK ((last_id >= 0)),
+    CONSTRAINT relay_state_one_check CHECK (one),
+    CONSTRAINT relay_state_phase_check CHECK ((phase = ANY (ARRAY['own'::text, 'foreign'::text, 'restored'::text]))),
+    CONSTRAINT relay_state_restored CHECK (((target IS NOT NULL) OR (phase <> 'restored'::text)))
+)
+WITH (fillfactor='20');
+
+ALTER TABLE core.relay_state OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.relay_state IS 'How far the relay is: everything that is visible in base has been relayed. One row, whose lock lets one relay work at a time. Written by api.relay_events only.';
+
+COMMENT ON COLUMN core.relay_state.epoch IS 'Positions in channels mean something within one epoch only: a new one begins when the database may have lost events that were read.';
+
+COMMENT ON COLUMN core.relay_state.cluster IS 'core._cluster() when the relay last ran.';
+
+COMMENT ON COLUMN core.relay_state.history IS 'core._history() when the relay last ran.';
+
+COMMENT ON COLUMN core.relay_state.target IS 'While chunks are under way: what is visible in it and not in base is in core.relay_chunks.';
+
+COMMENT ON COLUMN core.relay_state.last_id IS 'Highest id of an event that is visible in base.';
+
+COMMENT ON COLUMN core.relay_state.floor_id IS 'Events up to this id were written in another cluster; all of them are relayed or in core.relay_chunks.';
+
+COMMENT ON COLUMN core.relay_state.phase IS 'own: base is a snapshot of this cluster. foreign: of another one, and so is target. restored: target is of this cluster, and the chunks under way are all that the other one had not relayed.';
+
+COMMENT ON COLUMN core.relay_state.relayed_at IS 'When the last chunk was relayed; never runs backwards.';
+
+COMMENT ON COLUMN core.relay_state.events IS 'Events relayed so far.';
+
+COMMENT ON COLUMN core.relay_state.entries IS 'Rows of core.channel_events made so far.';
+
+CREATE FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+DECLARE
+    v_xmax CONSTANT xid8 := pg_snapshot_xmax(p_state.base);
+BEGIN
+    -- Ids are unique, so a range of p_limit numbers has no more events than that: nothing is sorted, however many there are.
+    INSERT INTO core.relay_chunks (from_id, to_id, from_xid, to_xid, events)
+    SELECT
+        min(u.id), max(u.id),
+        -- transactions that were open at base are found by their numbers
+        coalesce(min(u.xid) FILTER (WHERE p_state.phase = 'restored' OR u.xid >= v_xmax), min(u.xid)),
+        coalesce(max(u.xid) FILTER (WHERE p_state.phase = 'restored' OR u.xid >= v_xmax), min(u.xid)),
+        count(*)
+    FROM (
+        SELECT o.xid, o.id
+        FROM core.outbox AS o
+        WHERE p_state.phase = 'restored' AND (o.id > p_state.last_id OR NOT pg_visible_in_snapshot(o.xid, p_state.base))
+        UNION ALL
+        SELECT o.xid, o.id
+        FROM core.outbox AS o
+        WHERE p_state.phase <> 'restored' AND o.xid >= v_xmax AND o.xid < pg_snapshot_xmax(p_state.target)
+            AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+        UNION ALL
+        SELECT o.xid, o.id
+        FROM pg_snapshot_xip(p_state.base) AS x (xid)
+        INNER JOIN core.outbox AS o ON o.xid = x.xid
+        WHERE p_state.phase <> 'restored' AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+    ) AS u
+    GROUP BY u.id / p_limit;
+END;
+$$;
+
+ALTER FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) IS 'Writes core.relay_chunks: the events between base and target of p_state by ranges of ids, at most p_limit in each.';
+
 CREATE FUNCTION core._database_actor() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (encode(SUBSTRING(sha256(convert_to(('database:'::text || (SESSION_USER)::text), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid;
@@ -5154,6 +5549,36 @@ CREATE FUNCTION core._database_actor() RETURNS uuid
 ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
+
+CREATE FUNCTION core._drop_channel_days(p_before timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '300ms'
+    AS $$
+DECLARE
+    c_lock CONSTANT bigint := 139166245879812;
+    v_day timestamptz;
+    v_dropped text [] := '{}';
+BEGIN
+    PERFORM pg_advisory_xact_lock(c_lock);
+    FOR v_day IN
+        SELECT c.from_at
+        FROM core.channel_days AS c
+        WHERE c.to_at <= least(p_before, clock_timestamp())
+        ORDER BY c.from_at
+    LOOP
+        EXECUTE format('DROP TABLE core.%I', core._channel_day(v_day));
+        DELETE FROM core.channel_days AS c WHERE c.from_at = v_day;
+        v_dropped := v_dropped || core._channel_day(v_day);
+    END LOOP;
+    RETURN v_dropped;
+END;
+$$;
+
+ALTER FUNCTION core._drop_channel_days(p_before timestamp with time zone) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) IS 'As the owner of the tables: drops the partitions of core.channel_events that end at p_before or earlier; returns their names.';
 
 CREATE FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -5454,6 +5879,40 @@ ALTER FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals c
 
 COMMENT ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) IS 'For each request by position: the transfer that its key already led to (replays), TS301 if the key stands for another request (refusals), and the position of an earlier request of the batch with the same key (firsts).';
 
+CREATE FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    v_new timestamptz;
+    v_slow timestamptz;
+BEGIN
+    -- numbers that this cluster has not given out yet are those of another one
+    SELECT o.created_at INTO v_new
+    FROM core.outbox AS o
+    WHERE o.xid >= pg_snapshot_xmax(p_base) AND o.xid < pg_snapshot_xmax(pg_current_snapshot()) AND o.id > p_floor
+    ORDER BY o.xid, o.id
+    LIMIT 1;
+    SELECT min(f.created_at) INTO v_slow
+    FROM pg_snapshot_xip(p_base) AS x (xid)
+    CROSS JOIN LATERAL (
+        SELECT o.created_at
+        FROM core.outbox AS o
+        WHERE o.xid = x.xid AND o.id > p_floor
+        ORDER BY o.xid, o.id
+        LIMIT 1
+    ) AS f;
+    RETURN least(v_new, v_slow);
+END;
+$$;
+
+ALTER FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) IS 'When the first event was written that is committed and not visible in p_base, of those with ids above p_floor; NULL when there is none. An index probe in each partition, and as many for each transaction that was open at p_base.';
+
 CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
     LANGUAGE plpgsql
     AS $$
@@ -5577,6 +6036,21 @@ ALTER FUNCTION core._guard_referral() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._guard_referral() IS 'Trigger: refuses a referrer that is the user, a second one, or one who was referred by the user, at however many removes.';
 
+CREATE FUNCTION core._hold_outbox() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+BEGIN
+    -- changes nothing, and waits for all who write
+    ALTER TABLE core.outbox OWNER TO tessera_owner;
+END;
+$$;
+
+ALTER FUNCTION core._hold_outbox() OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._hold_outbox() IS 'As the owner of the table: until the transaction ends nobody writes events, and nobody has written any that are not committed. Once after a restore into another cluster.';
+
 CREATE TABLE core.holds (
     id uuid NOT NULL,
     wallet_id uuid NOT NULL,
@@ -5666,6 +6140,35 @@ $$;
 ALTER FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) IS 'The ids as they are, or, when a month (UTC) ended between the first of them and p_now, others of p_now.';
+
+CREATE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM core.outbox AS o
+            WHERE o.xid >= pg_snapshot_xmax(p_state.base) AND o.xid < pg_snapshot_xmax(p_state.target)
+                AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            UNION ALL
+            SELECT
+            FROM pg_snapshot_xip(p_state.base) AS x (xid)
+            INNER JOIN core.outbox AS o ON o.xid = x.xid
+            WHERE o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            LIMIT p_limit + 1
+        ) AS u
+    ) > p_limit;
+END;
+$$;
+
+ALTER FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) IS 'Whether more than p_limit events are visible in the target of p_state and not in its base. Counts no further than that.';
 
 CREATE FUNCTION core._is_detached(p_transfer uuid) RETURNS boolean
     LANGUAGE sql STABLE
@@ -5826,6 +6329,44 @@ $$;
 ALTER FUNCTION core._lock_wallets(p_ids uuid[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order. Every money function locks its domain rows first, then calls this once, and only then reads what it decides by.';
+
+CREATE FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    c_lock CONSTANT bigint := 139166245879812;
+    v_day timestamptz;
+    v_name text;
+    v_made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(c_lock);
+    FOR v_day IN
+        SELECT d.day
+        FROM generate_series(date_trunc('day', p_at), date_trunc('day', p_at) + p_days * interval '1 day', interval '1 day') AS d (day)
+        WHERE NOT EXISTS (SELECT FROM core.channel_days AS c WHERE c.from_at = d.day)
+        ORDER BY d.day
+    LOOP
+        v_name := core._channel_day(v_day);
+        -- made apart and then attached: others go on reading
+        EXECUTE format('CREATE TABLE core.%I (LIKE core.channel_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
+        EXECUTE format('ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (channel_id, seq)', v_name, v_name || '_pkey');
+        EXECUTE format(
+            'ALTER TABLE core.channel_events ATTACH PARTITION core.%I FOR VALUES FROM (%L) TO (%L)', v_name, v_day, v_day + interval '1 day'
+        );
+        EXECUTE format('COMMENT ON TABLE core.%I IS %L', v_name, format('Partition of core.channel_events: what was relayed on that day (UTC), from %s.', v_day));
+        INSERT INTO core.channel_days (from_at, to_at) VALUES (v_day, v_day + interval '1 day');
+        v_made := v_made + 1;
+    END LOOP;
+    RETURN v_made;
+END;
+$$;
+
+ALTER FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) OWNER TO tessera_owner;
+
+COMMENT ON FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) IS 'As the owner of the tables: makes the partitions of core.channel_events for the day of p_at and p_days more; how many were missing.';
 
 CREATE FUNCTION core._make_partitions(p_ahead interval) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6403,6 +6944,37 @@ $$;
 ALTER FUNCTION core._notify_rights() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._notify_rights() IS 'Trigger: NOTIFY tessera_auth with the id of the user whose status, roles, session or key changed, so that API processes forget the credentials they had verified.';
+
+CREATE FUNCTION core._oldest_needed() RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_state core.relay_state;
+BEGIN
+    SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE;
+    IF v_state.target IS NOT NULL OR v_state.phase <> 'own' OR v_state.cluster <> core._cluster() THEN
+        RETURN '-infinity';
+    END IF;
+    RETURN least(
+        (SELECT min(d.oldest_at) FROM core.channel_days AS d),
+        (
+            SELECT min(o.created_at)
+            FROM core.outbox AS o
+            WHERE o.xid >= pg_snapshot_xmax(v_state.base) AND o.xid < pg_snapshot_xmax(pg_current_snapshot()) AND o.id > v_state.floor_id
+        ),
+        (
+            SELECT min(o.created_at)
+            FROM pg_snapshot_xip(v_state.base) AS x (xid)
+            INNER JOIN core.outbox AS o ON o.xid = x.xid AND o.id > v_state.floor_id
+        )
+    );
+END;
+$$;
+
+ALTER FUNCTION core._oldest_needed() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._oldest_needed() IS 'When the oldest event was written that is not relayed, or that a partition of core.channel_events points to; -infinity while a backlog is under way, NULL where nothing is needed.';
 
 CREATE FUNCTION core._open_adjustment(p_adjustment uuid) RETURNS core.adjustments
     LANGUAGE plpgsql
@@ -7281,6 +7853,30 @@ ALTER FUNCTION core._shut_partition(p_partition text) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._shut_partition(p_partition text) IS 'Takes away every way to write to a partition but through its table.';
 
+CREATE FUNCTION core._snapshot_of_others() RETURNS pg_snapshot
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT (
+        pg_snapshot_xmin(s.now)::text || ':' || pg_snapshot_xmax(s.now)::text || ':'
+        || coalesce(
+            (
+                SELECT string_agg(u.xid::text, ',' ORDER BY u.xid)
+                FROM (
+                    SELECT x.xid FROM pg_snapshot_xip(s.now) AS x (xid)
+                    UNION
+                    SELECT s.own WHERE s.own < pg_snapshot_xmax(s.now)
+                ) AS u
+            ), ''
+        )
+    )::pg_snapshot
+    FROM (SELECT pg_current_snapshot() AS now, pg_current_xact_id() AS own) AS s
+$$;
+
+ALTER FUNCTION core._snapshot_of_others() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._snapshot_of_others() IS 'pg_current_snapshot() with the calling transaction among those in progress: what it writes later is then not taken for seen.';
+
 CREATE FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -8079,6 +8675,33 @@ ALTER VIEW api.refunds OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.refunds IS 'Refunds: transfer_id gives back amount of original_id; owed of it became debt of the wallet that paid it.';
 
+CREATE TABLE core.relay_chunks (
+    from_id bigint NOT NULL,
+    to_id bigint NOT NULL,
+    from_xid xid8 NOT NULL,
+    to_xid xid8 NOT NULL,
+    events bigint NOT NULL,
+    CONSTRAINT relay_chunks_events_check CHECK ((events > 0)),
+    CONSTRAINT relay_chunks_order CHECK (((from_id <= to_id) AND (from_xid <= to_xid)))
+);
+
+ALTER TABLE core.relay_chunks OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.relay_chunks IS 'What is still to be relayed between base and target, cut by ids, with the transactions that wrote it. Empty but after a backlog.';
+
+CREATE VIEW api.relay_state AS
+ SELECT epoch,
+    events,
+    entries,
+    relayed_at,
+    ( SELECT (COALESCE(sum(c.events), (0)::numeric))::bigint AS "coalesce"
+           FROM core.relay_chunks c) AS in_chunks
+   FROM core.relay_state r;
+
+ALTER VIEW api.relay_state OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.relay_state IS 'The relay: the epoch that positions in channels belong to, how many events and rows of channels it has made, when it last did, and how many events are left of a backlog that it has cut into chunks.';
+
 CREATE TABLE core.tickets (
     id uuid DEFAULT core.uuid7() NOT NULL,
     stream_id uuid NOT NULL,
@@ -8310,6 +8933,64 @@ CREATE TABLE core.captures (
 ALTER TABLE core.captures OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.captures IS 'The transfers that captured a hold. Append-only.';
+
+CREATE TABLE core.channel_days (
+    from_at timestamp with time zone NOT NULL,
+    to_at timestamp with time zone NOT NULL,
+    oldest_at timestamp with time zone,
+    CONSTRAINT channel_days_order CHECK ((from_at < to_at))
+);
+
+ALTER TABLE core.channel_days OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.channel_days IS 'The partitions of core.channel_events. Written by core._make_channel_days, core._drop_channel_days and (oldest_at) api.relay_events.';
+
+COMMENT ON COLUMN core.channel_days.oldest_at IS 'created_at of the oldest event that was relayed on that day; NULL where none was.';
+
+CREATE TABLE core.channel_events (
+    channel_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    xid xid8 NOT NULL,
+    id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    relayed_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (relayed_at);
+
+ALTER TABLE core.channel_events OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.channel_events IS 'The events of each channel in order, 1, 2, 3… without gaps: pointers to core.outbox. Partitions of days (UTC), each with the primary key (channel_id, seq). Written by api.relay_events only.';
+
+COMMENT ON COLUMN core.channel_events.xid IS 'With id the key of the event in core.outbox…';
+
+COMMENT ON COLUMN core.channel_events.created_at IS '… and its partition there.';
+
+COMMENT ON COLUMN core.channel_events.relayed_at IS 'When it got its number; does not decrease with seq.';
+
+CREATE TABLE core.channels (
+    channel text NOT NULL COLLATE pg_catalog."C",
+    id bigint NOT NULL,
+    seq bigint NOT NULL,
+    CONSTRAINT channels_seq_check CHECK ((seq >= 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE core.channels OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.channels IS 'Channels that ever had an event. Written by api.relay_events only; never deleted, for a channel that began anew would repeat its numbers.';
+
+COMMENT ON COLUMN core.channels.id IS 'Short name of the channel in core.channel_events.';
+
+COMMENT ON COLUMN core.channels.seq IS 'Number of its last event; the first is 1.';
+
+ALTER TABLE core.channels ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME core.channels_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE UNLOGGED TABLE core.chat_counters (
     stream_id uuid NOT NULL,
@@ -8661,6 +9342,12 @@ ALTER TABLE ONLY core.calls
 ALTER TABLE ONLY core.captures
     ADD CONSTRAINT captures_pkey PRIMARY KEY (hold_id, transfer_id);
 
+ALTER TABLE ONLY core.channel_days
+    ADD CONSTRAINT channel_days_pkey PRIMARY KEY (from_at);
+
+ALTER TABLE ONLY core.channels
+    ADD CONSTRAINT channels_pkey PRIMARY KEY (channel);
+
 ALTER TABLE ONLY core.chat_counters
     ADD CONSTRAINT chat_counters_pkey PRIMARY KEY (stream_id, user_id);
 
@@ -8717,6 +9404,12 @@ ALTER TABLE ONLY core.refresh_tokens
 
 ALTER TABLE ONLY core.refunds
     ADD CONSTRAINT refunds_pkey PRIMARY KEY (original_id, transfer_id);
+
+ALTER TABLE ONLY core.relay_chunks
+    ADD CONSTRAINT relay_chunks_pkey PRIMARY KEY (from_id);
+
+ALTER TABLE ONLY core.relay_state
+    ADD CONSTRAINT relay_state_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY core.schema_functions
     ADD CONSTRAINT schema_functions_pkey PRIMARY KEY (path);
@@ -9186,6 +9879,11 @@ GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, 
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.capture_hold(p_hold uuid, p_to uuid, p_amount bigint, p_close boolean, p_key text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.channel_position(p_channel text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_app;
+GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_dba;
+
 GRANT SELECT ON TABLE core.assets TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.assets TO tessera_ledger;
 GRANT SELECT ON TABLE core.assets TO tessera_app;
@@ -9308,6 +10006,11 @@ GRANT ALL ON FUNCTION api.hold_lag() TO tessera_app;
 GRANT ALL ON FUNCTION api.hold_lag() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.hold_lag() TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.keep_channel_events() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_app;
+GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_scheduler;
@@ -9373,6 +10076,11 @@ GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, 
 GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -9387,6 +10095,16 @@ REVOKE ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.relay_events(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.relay_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.relay_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.relay_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.relay_lag() TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.release_hold(p_hold uuid, p_key text, p_actor uuid) TO tessera_app;
@@ -9596,6 +10314,8 @@ REVOKE ALL ON FUNCTION core._call_event(p_type text, p_calls uuid[]) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._channel_day(p_from timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
@@ -9610,9 +10330,45 @@ REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_met
 
 REVOKE ALL ON FUNCTION core._close_calls(p_endings core.call_ending[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._cluster() FROM PUBLIC;
+GRANT ALL ON FUNCTION core._cluster() TO tessera_ledger;
+
 REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._history() FROM PUBLIC;
+GRANT ALL ON FUNCTION core._history() TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.relay_state TO tessera_dba;
+GRANT SELECT ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(epoch) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(cluster) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(history) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(base) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(target) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(last_id) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(floor_id) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(phase) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(relayed_at) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(events) ON TABLE core.relay_state TO tessera_ledger;
+
+GRANT UPDATE(entries) ON TABLE core.relay_state TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) FROM PUBLIC;
 
@@ -9624,6 +10380,8 @@ REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_re
 
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
@@ -9631,6 +10389,9 @@ REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._guard_partition() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_referral() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._hold_outbox() FROM PUBLIC;
+GRANT ALL ON FUNCTION core._hold_outbox() TO tessera_ledger;
 
 REVOKE ALL ON TABLE core.holds FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.holds TO tessera_owner;
@@ -9651,6 +10412,8 @@ REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount
 
 REVOKE ALL ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._is_detached(p_transfer uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._journal_entries(p_requests core.transfer_request[], p_results core.transfer_result[]) FROM PUBLIC;
@@ -9668,6 +10431,9 @@ REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._make_partitions(p_ahead interval) TO tessera_ledger;
@@ -9696,6 +10462,8 @@ REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_even
 REVOKE ALL ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._oldest_needed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._open_adjustment(p_adjustment uuid) FROM PUBLIC;
 
@@ -9732,6 +10500,8 @@ REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status t
 REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._snapshot_of_others() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._store_result(p_actor uuid, p_key text, p_hash bytea, p_result jsonb) FROM PUBLIC;
 
@@ -9883,6 +10653,14 @@ GRANT SELECT ON TABLE api.refunds TO tessera_scheduler;
 GRANT SELECT ON TABLE api.refunds TO tessera_dba;
 GRANT SELECT ON TABLE api.refunds TO tessera_readonly;
 
+GRANT SELECT ON TABLE core.relay_chunks TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.relay_chunks TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.relay_state TO tessera_app;
+GRANT SELECT ON TABLE api.relay_state TO tessera_scheduler;
+GRANT SELECT ON TABLE api.relay_state TO tessera_dba;
+GRANT SELECT ON TABLE api.relay_state TO tessera_readonly;
+
 REVOKE ALL ON TABLE core.tickets FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tickets TO tessera_owner;
 GRANT SELECT ON TABLE core.tickets TO tessera_dba;
@@ -9935,6 +10713,19 @@ GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.captures TO tesser
 GRANT SELECT ON TABLE core.captures TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.captures TO tessera_ledger;
 
+GRANT SELECT ON TABLE core.channel_days TO tessera_dba;
+GRANT SELECT ON TABLE core.channel_days TO tessera_ledger;
+
+GRANT UPDATE(oldest_at) ON TABLE core.channel_days TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.channel_events TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.channel_events TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.channels TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.channels TO tessera_ledger;
+
+GRANT UPDATE(seq) ON TABLE core.channels TO tessera_ledger;
+
 GRANT SELECT ON TABLE core.chat_counters TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.chat_counters TO tessera_ledger;
 
@@ -9972,6 +10763,8 @@ REVOKE ALL ON TABLE core.outbox_default FROM tessera_owner;
 GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.outbox_default TO tessera_owner;
 GRANT SELECT ON TABLE core.outbox_default TO tessera_dba;
 GRANT SELECT ON TABLE core.outbox_default TO tessera_ledger;
+
+GRANT SELECT ON SEQUENCE core.outbox_id_seq TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.partitions TO tessera_dba;
 GRANT SELECT ON TABLE core.partitions TO tessera_ledger;

@@ -39,3 +39,6 @@ MISPLACED_ROWS = Gauge(
 SEALED_BLOCK = Gauge("tessera_sealed_block", "Number of the newest seal.")
 SEAL_LAG = Gauge("tessera_seal_lag_seconds", "Age of the oldest thing that no seal covers yet. Alert above 300.")
 SEAL_VIOLATIONS = Gauge("tessera_seal_violations", "Sealed blocks that are not what they were. Alert when it is not 0.")
+RELAY_EVENTS = Counter("tessera_relay_events", "Events that this process has relayed into channels.")
+RELAY_LAG = Gauge("tessera_relay_lag_seconds", "Age of the first event that is not relayed. Alert above 10.")
+RELAY_BACKLOG = Gauge("tessera_relay_backlog", "About how many events are not relayed.")

@@ -94,6 +94,8 @@ class Runner:
                 found = told if isinstance(told, Outcome) else Outcome(told)
             JOB_ITEMS.labels(job.name).inc(found.items)
             ended = "done"
+            if found.items:
+                self._context.wake.set()
         except BaseException as raised:
             if _is_being_cancelled():
                 raise  # by `finish`; any other way out is the job's own fault, and no other job's

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -23,6 +24,8 @@ class JobContext:
 
     pool: asyncpg.Pool[Record]
     settings: Settings
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there may be new events: by a job of this process that did something, or by a hint from elsewhere."""
 
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[Any]:

@@ -25,6 +25,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 MAX_CLOCK_SKEW_SECONDS = 5.0
 SHOWN_PENDING = 5
 SEAL_LAG = timedelta(minutes=5)
+RELAY_LAG_SECONDS = 10
 ALERT_FAILURES = 3
 """From so many failures in a row on, a job is a failure here, and an alert of the scheduler."""
 QUIET_SECONDS = 120
@@ -72,6 +73,7 @@ async def check_database(connection: Connection, settings: Settings) -> list[Fin
     findings.append(await _migrations(connection))
     findings.append(await _partitions(connection))
     findings.append(await _seals(connection))
+    findings.append(await _relay(connection))
     findings += await _scheduler(connection)
     findings.append(await _roles(connection, settings))
     findings.append(await _clock(connection))
@@ -144,6 +146,17 @@ async def _seals(connection: Connection) -> Finding:
         f"history of {minutes:,} minutes is not sealed yet: run the scheduler, and look for a transaction that has been"
         " open for long (docs/seals.md)",
     )
+
+
+async def _relay(connection: Connection) -> Finding:
+    if not await connection.fetchval("SELECT pg_catalog.to_regprocedure('api.relay_lag()') IS NOT NULL"):
+        return Finding("warning", "relay", "there is none yet; run ./run migrate")
+    row = await connection.fetchrow("SELECT extract(EPOCH FROM r.lag) AS lag, r.backlog FROM api.relay_lag() AS r")
+    assert row is not None
+    if row["lag"] is None or row["lag"] < RELAY_LAG_SECONDS:
+        return Finding("ok", "relay", "up to date")
+    text = f"about {row['backlog']:,} events wait, the first for {_span(row['lag'])}: see that a scheduler runs the job"
+    return Finding("warning", "relay", f"{text} relay-events (docs/relay.md)")
 
 
 async def _scheduler(connection: Connection) -> list[Finding]:

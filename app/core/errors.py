@@ -204,6 +204,8 @@ _SPECS = (
     ErrorSpec("CALL_ENDED", 409, "The call is over", "TS335"),
     ErrorSpec("CALL_NOT_RINGING", 409, "The call does not ring any more", "TS336"),
     ErrorSpec("CALL_NOT_ACTIVE", 409, "The call has not been accepted", "TS337"),
+    ErrorSpec("POSITION_LOST", 409, "What follows this position is not kept any more", "TS345"),
+    ErrorSpec("EVENTS_NEEDED", 409, "Events of these months are still needed", "TS346"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),

@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from app.core.context import AppContext, info_of, inject
 from app.core.errors import TesseraError, error
 from app.core.metrics import render
-from app.core.queries import scheduler_state
+from app.core.queries import relay_lag_seconds, scheduler_state
 from app.core.routing import get
 
 
@@ -29,11 +29,13 @@ class Ready(msgspec.Struct):
     """Whether requests can be served now, and what each dependency says.
 
     `scheduler` is `late` when a job has not succeeded for long, `never` when none has run yet. Requests are served
-    without it, so it does not count for `status`.
+    without it, so it does not count for `status`; nor does `relay_lag_seconds`, how long the first event waits that has
+    not reached its channels (null: not known).
     """
 
     status: Literal["ready", "unavailable"]
     checks: dict[str, Literal["ok", "unavailable", "late", "never"]]
+    relay_lag_seconds: float | None = None
 
 
 @get("/health", operation_id="Health", summary="Is the process alive?", tags=["operations"])
@@ -47,15 +49,17 @@ async def ready(context: NamedDependency[AppContext]) -> Response[Ready]:
     """200 when the database answers and no shutdown has begun, else 503 with Retry-After."""
     database = await context.database.is_ready()
     checks: dict[str, Any] = {"database": "ok" if database else "unavailable", "scheduler": "unavailable"}
+    lag: float | None = None
     if database:
         # whatever becomes of this question, requests are served
         with suppress(TesseraError, asyncpg.PostgresError):
             checks["scheduler"] = await scheduler_state(context.database)
+            lag = round(await relay_lag_seconds(context.database), 3)
     if context.stopping:
         checks["process"] = "unavailable"
     is_ready = database and not context.stopping
     return Response(
-        Ready("ready" if is_ready else "unavailable", checks),
+        Ready("ready" if is_ready else "unavailable", checks, lag),
         status_code=200 if is_ready else 503,
         headers={} if is_ready else {"Retry-After": "2"},
     )

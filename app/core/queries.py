@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from app.core.database import Database
@@ -15,3 +16,14 @@ async def scheduler_state(database: Database) -> SchedulerState:
         SELECT CASE WHEN count(*) = 0 THEN 'never' WHEN bool_or(j.late) THEN 'late' ELSE 'ok' END
         FROM api.job_runs AS j""")
     return state
+
+
+async def relay_lag_seconds(database: Database) -> float:
+    """Age of the first event that is committed and not relayed; 0 when all are."""
+    lag: timedelta | None = await database.fetchval("SELECT r.lag FROM api.relay_lag() AS r")
+    return lag.total_seconds() if lag is not None else 0.0
+
+
+async def hint_relay(database: Database) -> None:
+    """Tell relays that there are events. In a transaction of its own: one that notifies holds up all others that do."""
+    await database.execute("SELECT pg_catalog.pg_notify('tessera_outbox', '')")

@@ -12,7 +12,11 @@ CREATE FUNCTION core._history() RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 RETURN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-|| '/' || (SELECT d.oid::text FROM pg_database AS d WHERE d.datname = current_database());
+|| '/' || (
+    SELECT d.oid::text
+    FROM pg_database AS d
+    WHERE d.datname = current_database()
+);
 COMMENT ON FUNCTION core._history() IS 'Timeline and database: another one after a restore to a moment, a failover, or a copy, none of which must have seen the newest events.';
 GRANT EXECUTE ON FUNCTION core._cluster(), core._history() TO tessera_ledger;
 
@@ -118,6 +122,7 @@ BEGIN
         -- made apart and then attached: others go on reading
         EXECUTE format('CREATE TABLE core.%I (LIKE core.channel_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (channel_id, seq)', v_name, v_name || '_pkey');
+        PERFORM core._shut_partition(v_name);
         EXECUTE format(
             'ALTER TABLE core.channel_events ATTACH PARTITION core.%I FOR VALUES FROM (%L) TO (%L)', v_name, v_day, v_day + interval '1 day'
         );

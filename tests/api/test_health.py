@@ -41,3 +41,33 @@ async def test_readiness_knows_the_scheduler_and_does_not_need_it(client: httpx.
 async def test_readiness_on_a_database_that_cannot_tell(client: httpx.AsyncClient, db: Connection) -> None:
     await db.execute("DROP VIEW api.job_runs")
     assert (await _checks(client))["scheduler"] == "unavailable"
+
+
+async def test_readiness_tells_how_far_the_relay_is_behind(client: httpx.AsyncClient, db: Connection) -> None:
+    url = api("/public/health/ready")
+    assert (await client.get(url)).json()["relay_lag_seconds"] == 0
+    await db.execute("""
+        INSERT INTO core.outbox (type, channels, payload, created_at)
+        VALUES ('x', '{a}', '{}', clock_timestamp() - interval '1 minute')""")
+    answer = await client.get(url)
+    assert (answer.status_code, answer.json()["relay_lag_seconds"] >= 60) == (200, True)
+    await db.execute("SELECT api.relay_events()")
+    assert (await client.get(url)).json()["relay_lag_seconds"] == 0
+
+
+async def test_relays_get_a_hint_after_the_commit(client: httpx.AsyncClient, db: Connection) -> None:
+    """From the process that committed, in a transaction of its own."""
+    hints: list[int] = []
+    await db.add_listener("tessera_outbox", lambda _, pid, *__: hints.append(pid))
+    fan, star = await signed_up(client, db, "fan", tokens=100), await signed_up(client, db, "star", roles=["creator"])
+    answer = await client.post(
+        api("/tips/send"),
+        json={"creator_id": str(star.id), "amount": 5},
+        headers={**fan.headers, "Idempotency-Key": "one"},
+    )
+    assert answer.status_code == 201
+    for _ in range(500):
+        if hints:
+            break
+        await asyncio.sleep(0.01)
+    assert len(hints) == 1

@@ -26,7 +26,7 @@ WRITERS = {
     "refunds": {"api.refund_transfer", "core._give_back"},
     "velocity_counters": {"core._count_velocity"},
 }
-MAY_NOTIFY = {"core._notify_rights"}
+MAY_NOTIFY = {"core._notify_rights", "api.relay_events"}
 """Not on a path of money: a commit that notifies holds a lock of the whole server."""
 EXAMPLES = ("docs/**/*.md", "docs/sql-examples/**/*.sql")
 CALLERS = ("app/**/queries.py", "app/**/_queries.py", "scheduler/**/*.py")
@@ -72,6 +72,18 @@ class TestFile:
 def test_every_writer_that_is_allowed_exists() -> None:
     names = {source.name for source in function_sources()}
     assert set().union(*WRITERS.values(), MAY_NOTIFY, {"core._lock_wallets"}) <= names
+
+
+async def test_nothing_in_the_database_notifies_but_what_may(db: Connection) -> None:
+    """Neither in a function of a migration, nor by a trigger on what money writes."""
+    found = await db.fetch("""
+        SELECT p.oid::regproc::text FROM pg_proc AS p
+        WHERE p.pronamespace IN ('api'::regnamespace, 'core'::regnamespace) AND p.prosrc ~* '\\mnotify\\M|pg_notify'""")
+    assert {row[0] for row in found} == MAY_NOTIFY
+    tables = await db.fetch(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'core._notify_rights'::regproc"
+    )
+    assert {row[0] for row in tables} == {"core.users", "core.sessions", "core.api_keys"}
 
 
 @pytest.mark.parametrize("path", sql_files(), ids=lambda path: path.name)

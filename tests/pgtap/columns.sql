@@ -6,6 +6,8 @@ SELECT no_plan();
 
 CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.adjustments', '{decided_at, decided_by, decided_db_user, decision_reason, status, transfer_id}'::name []),
+('core.channel_days', '{oldest_at}'::name []),
+('core.channels', '{seq}'::name []),
 ('core.chat_counters', '{since, used}'::name []),
 ('core.holds', '{captured, closed_at, released, status}'::name []),
 ('core.messages', '{removed_at, removed_by}'::name []),
@@ -21,6 +23,10 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ('core.meter_blocks', '{refunded_at}'::name []),
 ('core.live_rooms', '{closed_at, reopened_at}'::name []),
 ('core.rates', '{valid_to}'::name []),
+(
+    'core.relay_state',
+    '{base, cluster, entries, epoch, events, floor_id, history, last_id, phase, relayed_at, target}'::name []
+),
 ('core.stream_totals', '{tip_count, tips}'::name []),
 ('core.stream_viewers', '{counted_at, peak, viewers}'::name []),
 (

@@ -23,6 +23,7 @@ FROM (VALUES
 ('api.rate_names', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.rates', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.refunds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.relay_state', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.seals', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.streams', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.tickets', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
@@ -40,6 +41,9 @@ FROM (VALUES
 ('core.call_parties', '', '', '', 'r', '', 'rad', 'rawdDxt'),
 ('core.calls', '', '', '', 'r', '', 'ra', 'rawdDxt'),
 ('core.captures', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.channel_days', '', '', '', 'r', '', 'r', 'rawdDxt'),
+('core.channel_events', '', '', '', 'r', '', 'ra', 'rawdDxt'),
+('core.channels', '', '', '', 'r', '', 'ra', 'rawdDxt'),
 ('core.chat_counters', '', '', '', 'r', '', 'rad', 'rawdDxt'),
 ('core.creator_settings', '', 'rawd', 'r', 'r', '', 'r', 'rawdDxt'),
 ('core.entries', '', '', '', 'r', '', 'ra', 'raxt'),
@@ -58,6 +62,8 @@ FROM (VALUES
 ('core.rates', '', 'r', 'r', 'r', '', 'ra', 'raxt'),
 ('core.refresh_tokens', '', 'rawd', 'rd', 'r', '', '', 'rawdDxt'),
 ('core.refunds', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.relay_chunks', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+('core.relay_state', '', '', '', 'r', '', 'r', 'rawdDxt'),
 ('core.schema_functions', '', 'r', 'r', 'r', '', '', 'rawdDxt'),
 ('core.schema_migrations', '', 'r', 'r', 'r', '', '', 'rawdDxt'),
 ('core.seal_marks', '', '', '', 'r', '', 'rad', 'rawdDxt'),
@@ -111,7 +117,7 @@ FROM expected AS e
 ORDER BY e.relation;
 
 -- Its only user is the identity of core.outbox, which needs no grant.
-SELECT sequences_are('core', '{outbox_id_seq}'::name []);
+SELECT sequences_are('core', '{channels_id_seq, outbox_id_seq}'::name []);
 SELECT sequences_are('api', '{}'::name []);
 SELECT sequence_privs_are('core', 'outbox_id_seq', r.name::name, '{}')
 FROM unnest(ARRAY[

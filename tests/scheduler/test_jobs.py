@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,8 +14,18 @@ import pytest
 import pytest_asyncio
 
 from app.settings import Settings
+from scheduler.jobs import relay_events
 from scheduler.jobs.prune_sessions import BATCH
-from scheduler.metrics import JOB_ITEMS, JOB_LAG, LEDGER_VIOLATIONS, METER_BLOCKS, NO_SHOWS
+from scheduler.metrics import (
+    JOB_ITEMS,
+    JOB_LAG,
+    LEDGER_VIOLATIONS,
+    METER_BLOCKS,
+    NO_SHOWS,
+    RELAY_BACKLOG,
+    RELAY_EVENTS,
+    RELAY_LAG,
+)
 from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
 from tests.support.calls import ACCEPT, OPEN, ask_for, elapse, one
@@ -43,10 +55,12 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "close-rooms",
         "count-viewers",
         "expire-holds",
+        "keep-channel-events",
         "make-partitions",
         "meter-calls",
         "prune-live-events",
         "prune-sessions",
+        "relay-events",
         "seal-entries",
         "verify-seals",
     ]
@@ -70,6 +84,39 @@ async def test_expired_holds_are_closed(runner: Runner, db: Connection) -> None:
     assert await db.fetchval("SELECT api.hold_lag()") is None
     await lapse(db, holds[2])
     assert await db.fetchval("SELECT api.hold_lag()") > timedelta(0)
+
+
+async def test_events_are_relayed(runner: Runner, db: Connection) -> None:
+    someone = await person(db, "someone", tokens=100)
+    before, relayed = _items("relay-events"), RELAY_EVENTS._value.get()
+    assert await runner.run(JOBS["relay-events"])
+    events = await db.fetchval("SELECT count(*) FROM core.outbox")
+    assert events > 0
+    assert (_items("relay-events") - before, RELAY_EVENTS._value.get() - relayed) == (events, events)
+    assert await db.fetchval("SELECT seq FROM api.channel_position('user:' || $1::text)", str(someone.id)) > 0
+    assert (RELAY_LAG._value.get(), RELAY_BACKLOG._value.get()) == (0, 0)
+    assert JOB_LAG.labels("relay-events")._value.get() == 0
+    # the connection went back as it was
+    assert await runner.run(JOBS["keep-channel-events"])
+
+
+async def test_a_hint_wakes_the_relay(runner: Runner, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one it would look again in an hour."""
+    monkeypatch.setattr(relay_events, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(relay_events, "TURN_SECONDS", 20)
+    turn = asyncio.create_task(runner.run(JOBS["relay-events"]))
+    for number in range(1, 4):
+        await db.execute("INSERT INTO core.outbox (type, channels, payload) VALUES ('x', '{a}', '{}')")
+        for _ in range(1000):
+            await db.execute("SELECT pg_notify('tessera_outbox', '')")
+            if await db.fetchval("SELECT seq FROM api.channel_position('a')") == number:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("the hint was not heard")
+    await runner.finish(0)
+    with suppress(asyncio.CancelledError):
+        await turn
 
 
 async def test_due_calls_are_metered(runner: Runner, db: Connection) -> None:

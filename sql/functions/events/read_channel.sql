@@ -15,7 +15,7 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     v_at record;
-    v_rows bigint := 0;
+    v_rows bigint;
 BEGIN
     IF p_channel IS NULL OR (p_after_seq >= 0) IS NOT TRUE OR (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
         PERFORM core._raise(
@@ -37,11 +37,9 @@ BEGIN
         ORDER BY e.seq
         LIMIT p_limit;
         GET DIAGNOSTICS v_rows = ROW_COUNT;
-    ELSE
-        v_rows := -1;
     END IF;
     -- never a gap that nobody is told of
-    IF v_rows <> least(p_limit, v_at.seq - p_after_seq) THEN
+    IF v_rows IS DISTINCT FROM least(p_limit, v_at.seq - p_after_seq) THEN
         PERFORM core._raise(
             'TS345', 'POSITION_LOST',
             jsonb_build_object('channel', p_channel, 'epoch', v_at.epoch, 'seq', v_at.seq, 'first_seq', v_at.first_seq),

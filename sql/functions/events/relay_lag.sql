@@ -16,7 +16,7 @@ BEGIN
     SELECT r.* INTO v_state FROM core.relay_state AS r;
     SELECT sum(c.events)::bigint AS events, max(c.to_id) AS to_id INTO v_chunks FROM core.relay_chunks AS c;
     v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
-    lag := greatest(clock_timestamp() - v_first, interval '0');
+    lag := CASE WHEN v_first IS NOT NULL THEN greatest(clock_timestamp() - v_first, interval '0') END;
     backlog := CASE WHEN v_first IS NULL AND v_chunks.events IS NULL THEN 0 ELSE
         coalesce(v_chunks.events, 0)
         + greatest(
