@@ -681,6 +681,19 @@ class TestSignsOfLife:
         assert json.loads(act["details"])["calls"] == [str(call)]
         assert (await one(app_conn, "SELECT * FROM api.calls"))["billed"] == 40
 
+    @pytest.mark.parametrize("who", ["alice", "creator"])
+    async def test_of_who_is_suspended_too_blocks_are_given_back(
+        self, world: World, app_conn: Connection, call: UUID, who: str
+    ) -> None:
+        for _ in range(4):
+            await elapse(world.db, call, 29, seen=False)
+            await app_conn.fetch(METER_DUE, 10)
+        await world.suspend(getattr(world, who))
+        await elapse(world.db, call, 10, seen=False)
+        row = await one(app_conn, METER_DUE, 10)
+        assert (row["end_reason"], row["blocks_paid"], row["blocks_refunded"]) == ("not_seen", 0, 3)
+        assert await balance(world.db, world.alice.wallet) == 90
+
     async def test_after_an_outage_nobody_pays_for_time_not_seen(
         self, world: World, app_conn: Connection, call: UUID
     ) -> None:

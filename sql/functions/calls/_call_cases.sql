@@ -24,7 +24,7 @@ AS $$
         CASE
             WHEN b.status = 'ringing' AND p_now >= b.due_at THEN 'no_answer'
             WHEN b.status = 'ringing' THEN NULL
-            WHEN b.suspended THEN 'user_suspended'
+            WHEN b.suspended THEN CASE WHEN b.lost THEN 'not_seen' ELSE 'user_suspended' END
             WHEN b.begun - b.blocks > p_most THEN NULL
             WHEN b.lost THEN 'not_seen'
             WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
