@@ -26,6 +26,7 @@ from tests.support.calls import (
     ask_for,
     elapse,
     one,
+    pass_time,
 )
 from tests.support.money import (
     Person,
@@ -666,6 +667,29 @@ class TestSignsOfLife:
         assert (await one(app_conn, METER_DUE, 10))["blocks_refunded"] == 3
         assert await balance(world.db, world.creator.wallet) == -30
         assert await balance(world.db, world.alice.wallet) == 90
+
+    async def test_more_than_one_batch_is_given_back(self, world: World, app_conn: Connection) -> None:
+        await set_rate(world.db, "call_grace", 3000, "seconds")
+        await set_fee(world.db, 1000)
+        calls, fans = [], []
+        for number in range(26):
+            fan = await person(world.db, f"fan{number}", tokens=1000)
+            creator = await person(world.db, f"star{number}", roles=["creator"])
+            await ask_for(world.db, creator, 20)
+            call = (await one(app_conn, OPEN, fan.id, creator.id, None))["call_id"]
+            await one(app_conn, ACCEPT, call, creator.id)
+            calls.append(call)
+            fans.append(fan)
+        await pass_time(world.db, calls, 2990, seen=False)
+        while [row for row in await app_conn.fetch(METER_DUE, 500) if row["blocks_paid"]]:
+            pass
+        assert await balance(world.db, fans[0].wallet) == 0
+        await pass_time(world.db, calls, 20, seen=False)
+        rows = await app_conn.fetch(METER_DUE, 500)
+        # 26 × 99 blocks, each of two transfers
+        assert {(row["end_reason"], row["blocks_refunded"]) for row in rows} == {("not_seen", 99)}
+        assert len(rows) == 26
+        assert [await balance(world.db, fan.wallet) for fan in fans] == [990] * 26
 
     async def test_what_cannot_be_given_back_is_left_to_a_person(
         self, world: World, app_conn: Connection, call: UUID
