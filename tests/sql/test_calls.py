@@ -691,6 +691,15 @@ class TestSignsOfLife:
         assert len(rows) == 26
         assert [await balance(world.db, fan.wallet) for fan in fans] == [990] * 26
 
+    async def test_giving_back_knows_no_velocity_limit(self, world: World, app_conn: Connection, call: UUID) -> None:
+        for _ in range(4):
+            await elapse(world.db, call, 29, seen=False)
+            await app_conn.fetch(METER_DUE, 10)
+        await set_rate(world.db, "velocity_count_minute", 1, "count")
+        await elapse(world.db, call, 10, seen=False)
+        assert (await one(app_conn, METER_DUE, 10))["blocks_refunded"] == 3
+        assert await balance(world.db, world.alice.wallet) == 90
+
     async def test_what_cannot_be_given_back_is_left_to_a_person(
         self, world: World, app_conn: Connection, call: UUID
     ) -> None:

@@ -23,6 +23,7 @@ from tests.support.money import (
     refused,
     revenue,
     set_fee,
+    set_rate,
     set_status,
     transfer,
     until_waiting,
@@ -369,6 +370,15 @@ async def test_cancelled_every_ticket_is_given_back_once(world: World, app_conn:
     access = await app_conn.fetchrow("SELECT * FROM api.stream_access($1, $2)", stream, world.alice.id)
     assert access is not None
     assert tuple(access) == (False, "no_ticket")
+
+
+async def test_cancelling_knows_no_velocity_limit(world: World, app_conn: Connection, stream: UUID) -> None:
+    for viewer in (world.alice, world.bob):
+        await app_conn.fetch(BUY, viewer.id, stream, None)
+    await set_rate(world.db, "velocity_count_day", 1, "count")
+    await set_rate(world.db, "velocity_amount_hour", 0, "minor_units", scope="refund")
+    await app_conn.fetch(CANCEL, stream, "ill", world.creator.id)
+    assert [await balance(world.db, who.wallet) for who in (world.alice, world.bob, world.creator)] == [100, 100, 0]
 
 
 async def test_cancelling_beside_buyers_leaves_no_paid_ticket(world: World, connect: Connect) -> None:
