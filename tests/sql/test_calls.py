@@ -464,6 +464,47 @@ class TestMetering:
         for limit, expected in ((0, 1), (None, 2)):
             assert len(await app_conn.fetch(METER_DUE, limit)) == expected
 
+    @pytest.mark.parametrize("end", ["stopped", "user_suspended"])
+    async def test_a_clock_that_is_set_back_takes_no_paid_time_back(
+        self, world: World, app_conn: Connection, call: UUID, end: str
+    ) -> None:
+        for _ in range(2):
+            await elapse(world.db, call, 31)
+            await one(app_conn, METER, call)
+        await elapse(world.db, call, -3600)
+        assert (await one(app_conn, METER, call))["blocks_paid"] == 0
+        if end == "user_suspended":
+            await world.suspend(world.alice)
+            assert (await one(app_conn, METER, call))["end_reason"] == end
+        else:
+            # two blocks are used up by the pause, and not had again after it
+            assert (await one(app_conn, PAUSE, call, None))["active_ms"] == 60_000
+            await one(app_conn, RESUME, call, None)
+            await elapse(world.db, call, 31)
+            assert (await one(app_conn, METER, call))["blocks_paid"] == 1
+            await elapse(world.db, call, -3600)
+            await one(app_conn, END, call, None)
+        ended = await one(app_conn, "SELECT * FROM api.calls")
+        blocks = 3 if end == "user_suspended" else 4
+        assert (ended["end_reason"], ended["blocks"], ended["active_ms"]) == (end, blocks, (blocks - 1) * 30_000)
+
+    @pytest.mark.parametrize("name", ["call_grace", "call_low_balance", "call_ringing", "call_cooldown", "call_longest"])
+    async def test_the_highest_rates_stop_nothing(
+        self, world: World, app_conn: Connection, call: UUID, name: str
+    ) -> None:
+        highest = 2**31 - 1 if name == "call_low_balance" else 36500 * 86400
+        await world.db.execute("SELECT api.set_rate($1, $2::bigint)", name, highest)
+        await elapse(world.db, call, 31)
+        assert (await one(app_conn, METER_DUE, 10))["blocks_paid"] == 1
+        assert (await one(app_conn, PAUSE, call, None))["status"] == "paused"
+        await one(app_conn, END, call, None)
+        other = (await one(app_conn, OPEN, world.bob.id, world.creator.id, None))["call_id"]
+        assert (await one(app_conn, ACCEPT, other, None))["status"] == "active"
+        await one(app_conn, END, other, None)
+        third = (await one(app_conn, OPEN, world.bob.id, world.creator.id, None))["call_id"]
+        await one(app_conn, DECLINE, third, None)
+        assert (await refused(app_conn, OPEN, world.bob.id, world.creator.id, None)).slug == "CALL_COOLDOWN"
+
     async def test_no_rate_no_metering(self, world: World, app_conn: Connection, call: UUID) -> None:
         await elapse(world.db, call, 35)
         await without_rate(world.db, "call_grace")
