@@ -116,6 +116,17 @@ async def test_the_fee_neither_loses_nor_makes_a_token(
     assert await world.db.fetchval("SELECT platform_fee FROM api.tickets") == platform
 
 
+async def test_a_suspended_creator_sells_no_tickets(world: World, app_conn: Connection, stream: UUID) -> None:
+    bought = await app_conn.fetchrow(BUY, world.bob.id, stream, "k")
+    assert bought is not None
+    await world.suspend(world.creator)
+    found = await refused(app_conn, BUY, world.alice.id, stream, None)
+    assert (found.slug, found.facts["reason"]) == ("SALES_CLOSED", "creator_suspended")
+    again = await app_conn.fetchrow(BUY, world.bob.id, stream, "k")
+    assert again is not None
+    assert (again["ticket_id"], again["replayed"]) == (bought["ticket_id"], True)
+
+
 async def test_a_free_ticket(world: World, app_conn: Connection) -> None:
     stream = await _stream(world, price=0, seats=1)
     first = await app_conn.fetchrow(BUY, world.alice.id, stream, "k")
