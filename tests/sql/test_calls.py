@@ -488,7 +488,9 @@ class TestMetering:
         blocks = 3 if end == "user_suspended" else 4
         assert (ended["end_reason"], ended["blocks"], ended["active_ms"]) == (end, blocks, (blocks - 1) * 30_000)
 
-    @pytest.mark.parametrize("name", ["call_grace", "call_low_balance", "call_ringing", "call_cooldown", "call_longest"])
+    @pytest.mark.parametrize(
+        "name", ["call_grace", "call_low_balance", "call_ringing", "call_cooldown", "call_longest"]
+    )
     async def test_the_highest_rates_stop_nothing(
         self, world: World, app_conn: Connection, call: UUID, name: str
     ) -> None:
