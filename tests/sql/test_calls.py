@@ -580,6 +580,15 @@ class TestPausing:
         resumed = await one(app_conn, RESUME, call, world.alice.id)
         assert (resumed["status"], resumed["blocks"]) == ("active", 2)
 
+    async def test_a_pause_is_looked_at_whatever_the_grace_was(
+        self, world: World, app_conn: Connection, call: UUID
+    ) -> None:
+        await set_rate(world.db, "call_grace", 10**9, "seconds")
+        await one(app_conn, PAUSE, call, world.alice.id)
+        await set_rate(world.db, "call_grace", 120, "seconds")
+        await elapse(world.db, call, 3601, seen=False)
+        assert (await one(app_conn, METER_DUE, 10))["end_reason"] == "not_seen"
+
     async def test_a_pause_that_is_forgotten(self, world: World, app_conn: Connection, call: UUID) -> None:
         await elapse(world.db, call, 10)
         await one(app_conn, PAUSE, call, world.alice.id)

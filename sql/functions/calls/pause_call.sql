@@ -28,7 +28,7 @@ BEGIN
                 (k.blocks - 1) * v_call.block_us
             ),
             running_since = NULL,
-            due_at = core._alive_until(k) + make_interval(secs => core._rate('call_grace'))
+            due_at = least(core._alive_until(k) + make_interval(secs => core._rate('call_grace')), v_now + interval '1 hour')
         WHERE k.call_id = p_call;
         PERFORM core._call_event('call.paused', ARRAY[p_call]);
     END IF;
