@@ -13,7 +13,7 @@ from litestar import Litestar
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.cors import CORSConfig
 
-from app.accounts.queries import AccountQueries
+from app.accounts.credentials import Credentials
 from app.accounts.service import Accounts
 from app.api import ROUTERS
 from app.core.answers import handle_exception
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         Database(settings),
         RateLimits(settings.rate_limit_per_minute, settings.rate_limit_auth_per_minute),
     )
-    context.auth = Authenticator(TokenSigner(settings), context.get(AccountQueries), context.limits)
+    context.auth = Authenticator(TokenSigner(settings), context.get(Credentials), context.limits)
     context.get(Accounts)
     context.get(Live)
     access_log = AccessLog()

@@ -151,7 +151,7 @@ async def keep_up(url: str, calls: int, seconds: float, connections: int) -> Liv
 
     async def look() -> None:
         while time.perf_counter() < stop:
-            seen.lags.append((await pool.fetchval("SELECT api.meter_lag()")).total_seconds())
+            seen.lags.append(max(0.0, (await pool.fetchval("SELECT api.meter_lag()")).total_seconds()))
             await asyncio.sleep(1)
 
     await asyncio.gather(*(meter() for _ in range(connections)), beat(), look())

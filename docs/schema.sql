@@ -2103,12 +2103,12 @@ CREATE FUNCTION api.meter_lag() RETURNS interval
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT greatest(coalesce(clock_timestamp() - (SELECT min(k.due_at) FROM core.call_clocks AS k), '0'), '0')
+    SELECT clock_timestamp() - (SELECT min(k.due_at) FROM core.call_clocks AS k)
 $$;
 
 ALTER FUNCTION api.meter_lag() OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; zero where none is.';
+COMMENT ON FUNCTION api.meter_lag() IS 'For how long the call that has waited longest has been due; below zero: nothing is due, and the next call will be in so long. NULL where no call goes on.';
 
 CREATE FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER

@@ -26,7 +26,7 @@ METER_LATENCY = Histogram(
     "How long after it was due a block was paid.",
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
 )
-METER_LAG = Gauge("tessera_meter_lag_seconds", "Age of the oldest block that was due and not paid yet.")
+METER_LAG = Gauge("tessera_meter_lag_seconds", "For how long the call that has waited longest has been due.")
 NO_SHOWS = Counter(
     "tessera_no_shows", "Streams that never began, by what became of them (cancelled, refused).", ("outcome",)
 )

@@ -28,6 +28,7 @@ HOLDS = ("tests/sql/test_holds.py",)
 REFUNDS = ("tests/sql/test_refund_transfer.py",)
 TRANSFERS = ("tests/sql/test_transfer.py", "tests/sql/test_transfer_batch.py")
 VELOCITY = ("tests/sql/test_velocity.py",)
+CALLS = ("tests/sql/test_calls.py", "tests/properties/test_calls_machine.py")
 SEALS = ("tests/sql/test_seals.py",)
 TIPS = ("tests/sql/test_send_tips.py",)
 STALE = ("tests/sql/test_isolation_races.py",)
@@ -243,6 +244,51 @@ MUTANTS = (
         "    PERFORM core._lock_wallets(ARRAY[v_wallet_id, p_to]);\n",
         "",
         STALE,
+    ),
+    Mutant(
+        "a block before its time",
+        "calls/_call_cases.sql",
+        "a.active_us / a.block_us + 1",
+        "a.active_us / a.block_us + 2",
+        CALLS,
+    ),
+    Mutant(
+        "time not seen is paid for",
+        "calls/_meter_calls.sql",
+        "c.reason = 'not_seen' AND c.blocks > c.begun",
+        "false",
+        CALLS,
+    ),
+    Mutant(
+        "a pause forgets what was active before",
+        "calls/pause_call.sql",
+        "active_us = k.active_us + greatest(",
+        "active_us = greatest(",
+        CALLS,
+    ),
+    Mutant(
+        "a late heartbeat brings a lost call back",
+        "calls/beat_calls.sql",
+        "(k.creator_seen_at IS NULL OR v_now < core._alive_until(k) + v_grace)",
+        "true",
+        CALLS,
+    ),
+    Mutant(
+        "metering without a lock", "calls/meter_due_calls.sql", "        FOR NO KEY UPDATE SKIP LOCKED\n", "", CALLS
+    ),
+    Mutant(
+        "pausing leaves what has begun unpaid",
+        "calls/pause_call.sql",
+        "core._settle_call(v_call, v_now, p_actor) AND v_call.status",
+        "v_call.status",
+        CALLS,
+    ),
+    Mutant(
+        "a call longer than the longest",
+        "calls/_call_cases.sql",
+        "a.active_us / a.block_us + 1, a.block_limit)",
+        "a.active_us / a.block_us + 1, 100000)",
+        CALLS,
     ),
 )
 

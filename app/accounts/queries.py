@@ -56,17 +56,19 @@ class AccountQueries:
 
     # Credentials (app/core/auth.py asks these when it has nothing remembered)
 
-    async def session_state(self, session_id: UUID) -> SessionState | None:
-        """What an access token of this session is worth now; None when there is no such session."""
-        return await self.db.fetch_one_as(
-            SessionState,
+    async def session_states(self, session_ids: Sequence[UUID]) -> list[SessionState | None]:
+        """What access tokens of these sessions are worth now, in order; None where there is no such session."""
+        rows = await self.db.fetch(
             """
             SELECT u.id AS user_id, u.status, u.roles, u.token_epoch, s.revoked_at IS NOT NULL AS revoked
-            FROM core.sessions AS s JOIN core.users AS u ON u.id = s.user_id
-            WHERE s.id = $1
+            FROM unnest($1::uuid[]) WITH ORDINALITY AS i (id, ord)
+            LEFT JOIN core.sessions AS s ON s.id = i.id
+            LEFT JOIN core.users AS u ON u.id = s.user_id
+            ORDER BY i.ord
             """,
-            session_id,
+            session_ids,
         )
+        return [None if row["user_id"] is None else SessionState(**row) for row in rows]
 
     async def key_state(self, key: str) -> KeyState | None:
         """What an API key is worth now; None when there is no such key, or it was deleted."""

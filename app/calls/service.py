@@ -9,7 +9,7 @@ from app.accounts.service import limit_address
 from app.calls.queries import BeatItem, CallQueries
 from app.calls.structs import Metered, Pulse
 from app.core.auth import check_limit
-from app.core.batching import Batcher
+from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 from app.core.errors import error
 
@@ -26,13 +26,7 @@ class Calls:
         secret = context.settings.billing_webhook_secret
         self._limits = context.limits
         self._secret = None if secret is None else secret.encode()
-        self._batcher = Batcher[BeatItem, Pulse](
-            "beat_calls",
-            self._queries.beat_calls,
-            largest=context.settings.batch_max,
-            gather=context.settings.batch_enabled,
-        )
-        context.on_shutdown.append(self._batcher.close)
+        self._batcher: Batcher[BeatItem, Pulse] = batcher(context, "beat_calls", self._queries.beat_calls)
 
     async def beat(self, call: UUID, user: UUID) -> Pulse:
         """A sign of life. Errors: those of api.beat_calls."""

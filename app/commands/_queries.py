@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TypeAlias
 from uuid import UUID
 
@@ -66,6 +67,48 @@ async def grant_tokens(connection: Connection, user: UUID, amount: int, reason: 
     )
     assert row is not None
     return Granted(row["transfer_id"], row["new_balance"], row["replayed"])
+
+
+async def set_call_block(connection: Connection, seconds: int, for_seconds: int) -> UUID:
+    """Calls that are opened from now on have blocks of so many seconds; the rate ends by itself. Its id."""
+    rate: UUID = await connection.fetchval(
+        """
+        SELECT r.rate_id
+        FROM api.set_rate(
+            'call_block', $1, p_valid_to => clock_timestamp() + make_interval(secs => $2), p_note => 'tessera demo'
+        ) AS r
+        """,
+        seconds,
+        for_seconds,
+    )
+    return rate
+
+
+async def end_rate(connection: Connection, rate: UUID) -> Decimal:
+    """Let a rate end now, unless it has ended by itself. Returns the value that is in force instead."""
+    await connection.fetch(
+        """
+        SELECT e.rate_id
+        FROM api.rates AS r
+        CROSS JOIN LATERAL api.end_rate(r.rate_id) AS e
+        WHERE r.rate_id = $1 AND (r.valid_to IS NULL OR r.valid_to > clock_timestamp())
+        """,
+        rate,
+    )
+    value: Decimal = await connection.fetchval(
+        """
+        SELECT i.value
+        FROM api.rates AS r
+        INNER JOIN api.rates AS i
+            ON i.name = r.name AND i.asset IS NOT DISTINCT FROM r.asset AND i.scope IS NOT DISTINCT FROM r.scope
+            AND i.valid_from <= clock_timestamp() AND (i.valid_to IS NULL OR i.valid_to > clock_timestamp())
+        WHERE r.rate_id = $1
+        ORDER BY i.valid_from DESC
+        LIMIT 1
+        """,
+        rate,
+    )
+    return value
 
 
 async def register_user(connection: Connection, email: str, username: str, password_hash: str) -> UUID:

@@ -214,7 +214,7 @@ def banner(settings: Settings, database: str) -> str:
         (f"{run} audit", "check that the books balance"),
     ]
     if _has_demo():
-        steps.insert(0, (f"{run} demo", "fans tip a creator, while you watch"))
+        steps.insert(0, (f"{run} demo", "tips, tickets and a metered call, while you watch"))
     bold = (lambda text: click.style(text, bold=True)) if sys.stdout.isatty() else str
     lines = ["", bold(f"Tessera {__version__} is up."), ""]
     lines += [f"  {name:<10}{value}" for name, value in rows]

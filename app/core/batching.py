@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar, cast
 
+from app.core.context import AppContext
 from app.core.errors import TesseraError, Unavailable, error
 from app.core.metrics import BATCH_ITEMS
 
@@ -100,6 +101,15 @@ class Batcher(Generic[I, R]):
         else:
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
+
+
+def batcher(
+    context: AppContext, name: str, run: Callable[[Sequence[I]], Awaitable[Sequence[R | TesseraError]]]
+) -> Batcher[I, R]:
+    """A batcher as the settings have it (TESSERA_BATCH_MAX, TESSERA_BATCH_ENABLED), closed with the application."""
+    made = Batcher(name, run, largest=context.settings.batch_max, gather=context.settings.batch_enabled)
+    context.on_shutdown.append(made.close)
+    return made
 
 
 def _settle(future: asyncio.Future[R], result: R | Exception) -> None:

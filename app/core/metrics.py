@@ -37,7 +37,7 @@ TOKEN_CHECKS = Counter(
 DATABASE_UP = Gauge("tessera_database_up", "1 while this process hears from the database.", multiprocess_mode="livemin")
 BATCH_ITEMS = Histogram(
     "tessera_batch_items",
-    "Requests that went to the database in one call, by money function.",
+    "Requests that went to the database in one call, by function.",
     ("function",),
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )

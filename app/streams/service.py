@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from app.core.batching import Batcher
+from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 from app.streams.queries import StreamQueries, TicketItem, WatchItem
 from app.streams.structs import Watching
@@ -16,13 +16,7 @@ class Tickets:
 
     def __init__(self, context: AppContext) -> None:
         queries = context.get(StreamQueries)
-        self._batcher = Batcher[TicketItem, Replayable](
-            "buy_tickets",
-            queries.buy_tickets,
-            largest=context.settings.batch_max,
-            gather=context.settings.batch_enabled,
-        )
-        context.on_shutdown.append(self._batcher.close)
+        self._batcher: Batcher[TicketItem, Replayable] = batcher(context, "buy_tickets", queries.buy_tickets)
 
     async def buy(self, viewer: UUID, stream: UUID, key: str) -> Replayable:
         """Buy a ticket. Errors: those of api.buy_tickets."""
@@ -34,13 +28,7 @@ class Viewers:
 
     def __init__(self, context: AppContext) -> None:
         queries = context.get(StreamQueries)
-        self._batcher = Batcher[WatchItem, Watching](
-            "watch_streams",
-            queries.watch_streams,
-            largest=context.settings.batch_max,
-            gather=context.settings.batch_enabled,
-        )
-        context.on_shutdown.append(self._batcher.close)
+        self._batcher: Batcher[WatchItem, Watching] = batcher(context, "watch_streams", queries.watch_streams)
 
     async def watch(self, viewer: UUID, stream: UUID) -> Watching:
         """The viewer is watching. Errors: those of api.watch_streams."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from app.core.batching import Batcher
+from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 from app.tips.queries import TipItem, TipQueries
 from app.tips.structs import TipRequest
@@ -16,10 +16,7 @@ class Tips:
 
     def __init__(self, context: AppContext) -> None:
         queries = context.get(TipQueries)
-        self._batcher = Batcher[TipItem, Replayable](
-            "send_tips", queries.send_tips, largest=context.settings.batch_max, gather=context.settings.batch_enabled
-        )
-        context.on_shutdown.append(self._batcher.close)
+        self._batcher: Batcher[TipItem, Replayable] = batcher(context, "send_tips", queries.send_tips)
 
     async def send(self, sender: UUID, data: TipRequest, key: str) -> Replayable:
         """Tip a creator. Errors: those of api.send_tips."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.core.batching import Batcher
+from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 from app.core.errors import error
 from app.wallets.queries import Replayable, TransferItem, WalletQueries
@@ -34,13 +34,7 @@ class Transfers:
 
     def __init__(self, context: AppContext) -> None:
         queries = context.get(WalletQueries)
-        self._batcher = Batcher[TransferItem, Replayable](
-            "transfer_batch",
-            queries.transfer_batch,
-            largest=context.settings.batch_max,
-            gather=context.settings.batch_enabled,
-        )
-        context.on_shutdown.append(self._batcher.close)
+        self._batcher: Batcher[TransferItem, Replayable] = batcher(context, "transfer_batch", queries.transfer_batch)
 
     async def send(self, actor: UUID, data: TransferRequest, key: str) -> Replayable:
         """Move money from the actor's wallet. Errors: those of api.transfer."""

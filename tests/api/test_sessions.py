@@ -12,6 +12,7 @@ import httpx
 import jwt
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from app.accounts import passwords
 from app.accounts.service import ATTEMPTS
@@ -248,3 +249,19 @@ def test_access_tokens_live_fifteen_minutes_at_most(database: Clone) -> None:
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] <= 900
     assert (claims["iss"], claims["aud"]) == (settings.token_issuer, settings.token_audience)
+
+
+async def test_sessions_asked_for_at_once_are_looked_up_together(client: httpx.AsyncClient) -> None:
+    people = [await register(client) for _ in range(12)]
+    before = _looked_up()
+    answers = await asyncio.gather(*(who(client, person.headers) for person in people))
+    assert [answer.json()["id"] for answer in answers] == [str(person.id) for person in people]
+    sessions, statements = (after - old for after, old in zip(_looked_up(), before, strict=True))
+    assert (sessions, statements < 12) == (12, True)
+
+
+def _looked_up() -> tuple[float, float]:
+    """Sessions, and the statements for them."""
+    names = ("tessera_batch_items_sum", "tessera_batch_items_count")
+    sums, counts = [REGISTRY.get_sample_value(name, {"function": "session_states"}) or 0.0 for name in names]
+    return sums, counts

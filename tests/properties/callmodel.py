@@ -33,6 +33,7 @@ class Call:
     running: int | None = None
     blocks: int = 0
     ended: int = 0
+    pauses: int = 0
 
     @property
     def over(self) -> bool:
@@ -96,6 +97,7 @@ class Exchange:
             if call.running is not None:
                 call.active += self.now - call.running
                 call.status, call.running = "paused", None
+                call.pauses += 1
 
     def resume(self, call: Call, who: str) -> None:
         """The clock runs."""

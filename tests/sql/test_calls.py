@@ -500,6 +500,17 @@ class TestPausing:
         types = await world.db.fetch("SELECT type FROM core.outbox WHERE type ~ 'paused|resumed' ORDER BY id")
         assert [row["type"] for row in types] == ["call.paused", "call.resumed"]
 
+    async def test_pauses_add_up(self, world: World, app_conn: Connection, call: UUID) -> None:
+        for times in (1, 2, 3):
+            await elapse(world.db, call, 9)
+            row = await one(app_conn, PAUSE, call, world.alice.id)
+            assert 9_000 * times <= row["active_ms"] < 9_000 * times + 2_500
+            await elapse(world.db, call, 100)
+            await one(app_conn, RESUME, call, world.alice.id)
+        await elapse(world.db, call, 5)
+        ended = await one(app_conn, END, call, world.alice.id)
+        assert (ended["blocks"], 32_000 <= ended["active_ms"] < 40_000) == (2, True)
+
     async def test_what_has_begun_is_paid_first(self, world: World, app_conn: Connection, call: UUID) -> None:
         await elapse(world.db, call, 65)
         paused = await one(app_conn, PAUSE, call, world.alice.id)

@@ -21,6 +21,27 @@ METER = "SELECT * FROM api.meter_call_block($1)"
 METER_DUE = "SELECT * FROM api.meter_due_calls($1)"
 BEAT = "SELECT * FROM api.beat_calls($1::api.call_beat[])"
 
+BLOCKS = """
+SELECT
+    c.id, c.status, c.end_reason, c.blocks, c.billed, c.platform_fees, c.block_us, c.block_limit, c.block_price,
+    c.active_us, (extract(EPOCH FROM c.ended_at - c.accepted_at) * 1000000)::bigint AS lasted_us,
+    b.written, b.kept, b.last, b.transfers, b.early, f.balance AS fan_balance, m.balance AS creator_balance
+FROM core.calls AS c
+INNER JOIN core.wallets AS f ON f.id = c.fan_wallet_id
+INNER JOIN core.wallets AS m ON m.id = c.creator_wallet_id
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS written, count(*) FILTER (WHERE x.refunded_at IS NULL) AS kept, max(x.block_no) AS last,
+        count(DISTINCT x.transfer_id) AS transfers,
+        -- A pause only moves a block's start to later.
+        count(*) FILTER (
+            WHERE x.paid_at < c.accepted_at + x.block_no * c.block_us * interval '1 microsecond'
+        ) AS early
+    FROM core.meter_blocks AS x WHERE x.call_id = c.id
+) AS b
+"""
+"""Calls, and what is written of their blocks: for check_blocks."""
+
 
 async def ask_for(db: Connection, creator: Person | UUID, rate_per_minute: int) -> None:
     """A creator's price of a minute (by a superuser)."""
@@ -70,3 +91,17 @@ async def pass_time(db: Connection, calls: Sequence[UUID], seconds: float, *, se
             seconds,
             seen,
         )
+
+
+def check_blocks(call: asyncpg.Record) -> None:
+    """A row of BLOCKS, of a call that was answered and is over: paid is what its active time says, each block once."""
+    blocks, block_us, active_us = call["blocks"], call["block_us"], call["active_us"]
+    assert call["status"] == "ended"
+    # A block is paid when it starts: as many as have begun, and at most the one that begins at the very end.
+    assert -(-active_us // block_us) <= blocks <= active_us // block_us + 1
+    assert call["kept"] == blocks <= call["block_limit"]
+    assert active_us <= call["lasted_us"]
+    # Numbered without gaps, each with a transfer of its own, none before it started.
+    assert call["written"] == call["transfers"] == (call["last"] + 1 if call["written"] else 0)
+    assert call["written"] <= call["block_limit"]
+    assert call["early"] == 0

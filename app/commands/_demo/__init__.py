@@ -1,0 +1,1 @@
+"""The parts of `tessera demo` that are stories of their own."""
