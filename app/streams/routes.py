@@ -102,7 +102,9 @@ async def end_stream(stream_id: FromPath[UUID], actor: CurrentActor, streams: St
     status_code=200,
     tags=TAGS,
     guards=WRITE,
-    opt=raises(*OWN, "STREAM_ENDED", "WALLET_FROZEN", "WALLET_CLOSED", "BALANCE_LIMIT", "INVALID_REQUEST"),
+    opt=raises(
+        *OWN, "STREAM_ENDED", "HISTORY_DETACHED", "WALLET_FROZEN", "WALLET_CLOSED", "BALANCE_LIMIT", "INVALID_REQUEST"
+    ),
 )
 async def cancel_stream(
     stream_id: FromPath[UUID],
