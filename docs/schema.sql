@@ -1582,7 +1582,10 @@ DECLARE
     );
 BEGIN
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was created.'
+        );
     ELSIF NOT EXISTS (
         SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
     ) THEN
@@ -4026,7 +4029,10 @@ BEGIN
         END;
     END IF;
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was changed.');
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was changed.'
+        );
     ELSIF v_new.seats < v_new.seats_sold THEN
         PERFORM core._raise(
             'TS331', 'SEATS_SOLD',
@@ -5032,7 +5038,7 @@ CREATE FUNCTION core._check_reason(p_reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     AS $$
 BEGIN
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+    IF p_reason IS NULL OR p_reason !~ '\S' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
 END;
@@ -7400,7 +7406,7 @@ CREATE FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_pri
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200 AND p_title ~ '\S') IS NOT TRUE THEN 'title'
         WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
         WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
         WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
