@@ -1616,7 +1616,10 @@ DECLARE
     );
 BEGIN
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was created.'
+        );
     ELSIF NOT EXISTS (
         SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
     ) THEN
@@ -1811,7 +1814,12 @@ BEGIN
             CASE WHEN v_call.status <> 'ringing' THEN 'stopped' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'cancelled' END,
             p_actor, v_now,
             (
-                SELECT k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0))
+                SELECT
+                    -- the last block has begun, also by a clock that was set back since
+                    greatest(
+                        k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0)),
+                        (k.blocks - 1) * v_call.block_us
+                    )
                 FROM core.call_clocks AS k WHERE k.call_id = p_call
             )
         )::core.call_ending]);
@@ -2295,13 +2303,13 @@ BEGIN
         SELECT max(c.ended_at) + v_cooldown
         FROM core.calls AS c
         WHERE
-            c.fan_id = p_fan AND c.id >= core._uuid_floor(v_now - v_cooldown - interval '1 day') AND c.creator_id = p_creator
+            c.fan_id = p_fan AND c.id >= core._uuid_floor(greatest(v_now - v_cooldown - interval '1 day', 'epoch')) AND c.creator_id = p_creator
             AND c.status IN ('declined', 'missed')
     );
     IF v_until > v_now THEN
         PERFORM core._raise(
             'TS605', 'CALL_COOLDOWN',
-            jsonb_build_object('creator_id', p_creator, 'until', v_until, 'retry_after', ceil(extract(EPOCH FROM v_until - v_now))::integer),
+            jsonb_build_object('creator_id', p_creator, 'until', v_until, 'retry_after', least(ceil(extract(EPOCH FROM v_until - v_now)), 2147483647)::integer),
             c_nothing
         );
     END IF;
@@ -2460,9 +2468,13 @@ BEGIN
         UPDATE core.calls AS c SET status = 'paused' WHERE c.id = p_call;
         UPDATE core.call_clocks AS k
         SET
-            active_us = k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
+            -- the last block has begun, also by a clock that was set back since
+            active_us = greatest(
+                k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
+                (k.blocks - 1) * v_call.block_us
+            ),
             running_since = NULL,
-            due_at = core._alive_until(k) + make_interval(secs => core._rate('call_grace'))
+            due_at = least(core._alive_until(k) + make_interval(secs => core._rate('call_grace')), v_now + interval '1 hour')
         WHERE k.call_id = p_call;
         PERFORM core._call_event('call.paused', ARRAY[p_call]);
     END IF;
@@ -3753,6 +3765,9 @@ BEGIN
         WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
         WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
         WHEN v_known.unit = 'days' AND p_value > 36500 THEN 'value'
+        -- what is counted is an integer, and a moment and a rate make another moment
+        WHEN v_known.unit = 'seconds' AND p_value > 36500 * 86400::bigint THEN 'value'
+        WHEN v_known.unit = 'count' AND p_value > 2147483647 THEN 'value'
         WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
         WHEN v_from < v_now OR v_from >= '10000-01-01 00:00:00+00' THEN 'valid_from'
         WHEN p_valid_to <= v_from OR p_valid_to >= '10000-01-01 00:00:00+00' AND p_valid_to <> 'infinity' THEN 'valid_to'
@@ -4296,7 +4311,10 @@ BEGIN
         END;
     END IF;
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was changed.');
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was changed.'
+        );
     ELSIF v_new.seats < v_new.seats_sold THEN
         PERFORM core._raise(
             'TS331', 'SEATS_SOLD',
@@ -4994,11 +5012,25 @@ CREATE FUNCTION core._audit_tickets() RETURNS TABLE(rule text, subject text, det
     LEFT JOIN (
         SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
     ) AS r ON r.original_id = t.transfer_id
-    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
     WHERE
         s.cancelled_at IS NOT NULL AND (t.refunded_at IS NULL OR (
-            t.price > 0 AND NOT core._is_detached(t.transfer_id) AND r.amount IS DISTINCT FROM m.amount::bigint
+            t.price > 0 AND r.amount IS DISTINCT FROM t.price - CASE WHEN t.platform_fee < t.price THEN t.platform_fee ELSE 0 END
         ))
+    UNION ALL
+    -- the fee beside the payment: the viewer's next entry
+    SELECT
+        'cancelled_stream_has_no_paid_ticket', 'ticket ' || t.id::text,
+        jsonb_build_object('stream_id', s.id, 'platform_fee', t.platform_fee, 'refunded', coalesce(r.amount, 0))
+    FROM core.tickets AS t
+    INNER JOIN core.streams AS s ON s.id = t.stream_id
+    INNER JOIN core.transfers AS m ON m.id = t.transfer_id
+    LEFT JOIN core.entries AS e ON e.wallet_id = m.from_wallet_id AND e.seq = m.from_seq + 1
+    LEFT JOIN (
+        SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
+    ) AS r ON r.original_id = e.transfer_id
+    WHERE
+        s.cancelled_at IS NOT NULL AND t.platform_fee > 0 AND t.platform_fee < t.price
+        AND r.amount IS DISTINCT FROM t.platform_fee
 $$;
 
 ALTER FUNCTION core._audit_tickets() OWNER TO tessera_ledger;
@@ -5127,7 +5159,7 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
         CASE
             WHEN b.status = 'ringing' AND p_now >= b.due_at THEN 'no_answer'
             WHEN b.status = 'ringing' THEN NULL
-            WHEN b.suspended THEN 'user_suspended'
+            WHEN b.suspended THEN CASE WHEN b.lost THEN 'not_seen' ELSE 'user_suspended' END
             WHEN b.begun - b.blocks > p_most THEN NULL
             WHEN b.lost THEN 'not_seen'
             WHEN b.active_us >= b.block_limit * b.block_us THEN 'time_limit'
@@ -5145,12 +5177,16 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
             SELECT
                 c.id AS call_id, c.fan_id, c.creator_id, c.fan_wallet_id, c.creator_wallet_id, c.block_us, c.block_price,
                 c.block_limit, c.status, k.due_at, k.running_since, k.active_us AS active_before_us,
-                k.active_us + CASE
-                    WHEN k.running_since IS NULL THEN 0
-                    ELSE greatest(0, (
-                        extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
-                    )::bigint)
-                END AS active_us,
+                greatest(
+                    k.active_us + CASE
+                        WHEN k.running_since IS NULL THEN 0
+                        ELSE greatest(0, (
+                            extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
+                        )::bigint)
+                    END,
+                    -- while it is seen the last block has begun, also by a clock that was set back since
+                    CASE WHEN NOT l.lost THEN (k.blocks - 1) * c.block_us END
+                ) AS active_us,
                 l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
@@ -5196,6 +5232,11 @@ BEGIN
     UPDATE core.streams AS s
     SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE s.id = p_stream;
+    IF EXISTS (SELECT FROM core.tickets AS t WHERE t.stream_id = p_stream AND t.refunded_at IS NULL AND core._is_detached(t.transfer_id)) THEN
+        PERFORM core._raise(
+            'TS240', 'HISTORY_DETACHED', jsonb_build_object('stream_id', p_stream), 'Tickets were paid for in months that are detached: attach them first.'
+        );
+    END IF;
     PERFORM core._lock_ticket_wallets(ARRAY[p_stream]);
     LOOP
         v_ids := ARRAY(
@@ -5288,7 +5329,7 @@ CREATE FUNCTION core._check_reason(p_reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     AS $$
 BEGIN
-    IF p_reason IS NULL OR btrim(p_reason) = '' OR octet_length(p_reason) > 255 THEN
+    IF p_reason IS NULL OR p_reason !~ '\S' OR octet_length(p_reason) > 255 THEN
         PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason', 'maximum_bytes', 255), 'Say why.');
     END IF;
 END;
@@ -6435,6 +6476,8 @@ DECLARE
     c_asset CONSTANT text := 'TOKEN';
     c_blocks CONSTANT integer := 2000;
     c_catch_up CONSTANT integer := 100;
+    -- looked at so often in any case: rates change
+    c_look CONSTANT interval := '1 hour';
     v_count CONSTANT integer := coalesce(cardinality(p_calls), 0);
     v_grace CONSTANT interval := make_interval(secs => core._rate('call_grace'));
     v_low CONSTANT integer := core._rate('call_low_balance');
@@ -6566,7 +6609,7 @@ BEGIN
         SET
             blocks = s.blocks, billed = s.billed, platform_fees = s.platform_fees,
             warned = coalesce(s.blocks_left <= v_low, s.warned),
-            due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace) END
+            due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace, p_now + c_look) END
         FROM state AS s
         -- by their places: joined by id, all clocks are read while the table's statistics say that there are few
         WHERE k.ctid = s.place AND s.reason IS NULL
@@ -6596,7 +6639,7 @@ BEGIN
             CASE
                 WHEN s.reason IS NOT NULL THEN NULL
                 WHEN s.status = 'ringing' THEN s.due_at
-                ELSE least(s.next_block_at, s.alive_until + v_grace)
+                ELSE least(s.next_block_at, s.alive_until + v_grace, p_now + c_look)
             END
         )::api.meter_outcome)
     INTO v_endings, v_outcomes
@@ -7303,7 +7346,7 @@ BEGIN
 
     -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
     v_rules := core._velocity_rules(v_now);
-    IF v_rules.rules IS NOT NULL THEN
+    IF v_rules.rules IS NOT NULL AND NOT p_may_owe THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;
 
@@ -7528,6 +7571,10 @@ CREATE FUNCTION core._return_blocks(p_cases core.call_case[]) RETURNS integer[]
     LANGUAGE plpgsql
     AS $$
 DECLARE
+    -- as many transfers as core._post_transfers takes, or fewer
+    c_batch CONSTANT integer := 4000;
+    v_transfers uuid[];
+    v_some jsonb;
     v_refused jsonb;
     v_returned integer[];
 BEGIN
@@ -7538,8 +7585,7 @@ BEGIN
             VALUES (c.fan_wallet_id), (c.creator_wallet_id), (core._system_wallet('revenue', 'TOKEN', c.fan_id))
         ) AS x (id)
     ));
-    SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_refused
-    FROM core._give_back(ARRAY(
+    v_transfers := ARRAY(
         SELECT x.id
         FROM unnest(p_cases) AS c
         CROSS JOIN LATERAL (
@@ -7548,7 +7594,12 @@ BEGIN
         ) AS b
         CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
         WHERE c.reason = 'not_seen' AND x.id IS NOT NULL
-    ), 'call not seen', NULL) AS g;
+    );
+    FOR v_i IN 1..cardinality(v_transfers) BY c_batch LOOP
+        SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_some
+        FROM core._give_back(v_transfers[v_i:v_i + c_batch - 1], 'call not seen', NULL) AS g;
+        v_refused := coalesce(v_refused || v_some, v_refused, v_some);
+    END LOOP;
     WITH returned AS (
         UPDATE core.meter_blocks AS b
         SET refunded_at = clock_timestamp()
@@ -7951,7 +8002,7 @@ CREATE FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_pri
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200 AND p_title ~ '\S') IS NOT TRUE THEN 'title'
         WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
         WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
         WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'
@@ -8087,6 +8138,9 @@ CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending int
                             WHEN x.cancelled_at IS NOT NULL THEN 'cancelled'
                             WHEN x.status = 'ended' THEN 'ended'
                             WHEN x.visibility = 'public' THEN 'public_stream'
+                            -- who is suspended cannot start it
+                            WHEN (SELECT o.status FROM core.users AS o WHERE o.id = x.creator_id LIMIT 1) IS DISTINCT FROM 'active'
+                                THEN 'creator_suspended'
                             WHEN x.sales_from > clock_timestamp() THEN 'not_yet'
                             WHEN x.sales_to <= clock_timestamp() THEN 'over'
                         END AS closed

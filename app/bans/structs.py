@@ -14,7 +14,17 @@ class BanRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Why, for the creator's own memory: nobody else is shown it."""
 
     reason: (
-        Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", examples=["Shouts at others."])] | None
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern=r"^[^\x00]*$",
+                description="Not blank, and at most 255 bytes of UTF-8.",
+                examples=["Shouts at others."],
+            ),
+        ]
+        | None
     ) = None
 
 

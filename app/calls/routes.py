@@ -31,7 +31,7 @@ from app.core.auth import CurrentActor, requires
 from app.core.context import info_of, inject
 from app.core.errors import error
 from app.core.idempotency import IdempotencyKey
-from app.core.openapi import raises
+from app.core.openapi import raises, reads
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from app.core.routing import get, post
 from app.core.times import moment
@@ -306,7 +306,8 @@ async def get_billing_stats(
         "MALFORMED_JSON",
         "PAYLOAD_TOO_LARGE",
         "RATE_LIMITED",
-    ),
+    )
+    | reads(MeterRequest, "X-Billing-Webhook-Secret"),
 )
 async def meter(request: DirectRequest, calls: NamedDependency[Calls]) -> Metered:
     """One call, or all that are due (no body)."""

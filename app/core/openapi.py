@@ -32,6 +32,7 @@ _AUTHENTICATED = ("NOT_AUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", "USER_S
 _BODY = ("VALIDATION_ERROR", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 _KEY = ("IDEMPOTENCY_KEY_REQUIRED", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_TEXT = {"type": "string"}
 _DATABASE = ("TRANSACTION_CONFLICT", "DATABASE_BUSY", "DATABASE_UNAVAILABLE", "INTERNAL_ERROR")
 
 _PROBLEM_SCHEMA: dict[str, Any] = {
@@ -62,6 +63,17 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 def raises(*slugs: str) -> dict[str, Any]:
     """``opt`` of a route handler: the errors that are its own. An unknown slug fails at import."""
     return {"errors": tuple(ERRORS[slug].slug for slug in slugs)}
+
+
+def reads(body: type[msgspec.Struct], *headers: str) -> dict[str, Any]:
+    """``opt`` of a route that reads its body by itself: a body of this form, if any, and headers it needs."""
+    _, forms = msgspec.json.schema_components((body,), ref_template="#/components/schemas/{name}")
+    return {
+        "reads": {
+            "requestBody": {"required": False, "content": {"application/json": {"schema": forms[body.__name__]}}},
+            "parameters": [{"name": name, "in": "header", "required": True, "schema": _TEXT} for name in headers],
+        }
+    }
 
 
 def errors_of(handler: HTTPRouteHandler) -> tuple[str, ...]:
@@ -163,6 +175,7 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) ->
         scopes = [getattr(guard, "requires", (None,))[0] for guard in handler.resolve_guards()]
         if scopes[0] is not None:
             operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scopes[0]}`.".strip()
+    operation.update(handler.opt.get("reads", {}))
     named = handler.parsed_fn_signature.parameters
     if "key" in named or "optional_key" in named:
         operation.setdefault("parameters", []).append(

@@ -103,7 +103,8 @@ async def discover_live(
     request_max_body_size=WEBHOOK_BODY_LIMIT,
     opt=raises(
         "LIVEKIT_NOT_CONFIGURED", "LIVEKIT_SIGNATURE_INVALID", "MALFORMED_JSON", "INVALID_REQUEST", "PAYLOAD_TOO_LARGE"
-    ),
+    )
+    | {"reads": {"requestBody": {"content": {"application/webhook+json": {"schema": {"type": "object"}}}}}},
 )
 async def receive_event(request: Request[Any, Any, Any], live: Rooms) -> EventAnswer:
     """For LiveKit, which signs with the API secret: `Authorization` is a JWT whose `sha256` is the hash of the body.

@@ -65,12 +65,7 @@ class Live:
     async def end(self, stream: UUID, actor: UUID) -> Ended:
         """End a stream and close its room; again: the same. Errors: those of api.end_stream but STREAM_ENDED."""
         livekit = self.livekit
-        try:
-            ended = await self._streams.end_stream(stream, actor)
-        except TesseraError as exc:
-            if exc.slug != "STREAM_ENDED":
-                raise
-            ended = await self._streams.stream(stream)
+        ended = await self._streams.end_stream(stream, actor)
         room = await self._queries.room_of(stream)
         if room is not None:
             try:

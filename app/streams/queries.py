@@ -95,13 +95,25 @@ class StreamQueries:
         return await self._one("SELECT * FROM api.start_stream($1, $2)", stream, actor)
 
     async def end_stream(self, stream: UUID, actor: UUID) -> Stream:
-        """End it. Errors: those of api.end_stream."""
-        return await self._one("SELECT * FROM api.end_stream($1, $2)", stream, actor)
+        """End it; ended already: as it is. Errors: those of api.end_stream but STREAM_ENDED."""
+        try:
+            return await self._one("SELECT * FROM api.end_stream($1, $2)", stream, actor)
+        except TesseraError as exc:
+            if exc.slug != "STREAM_ENDED":
+                raise
+            return await self.stream(stream)
 
     async def cancel_stream(self, stream: UUID, reason: str, actor: UUID, info: RequestInfo) -> Stream:
-        """Cancel it and give every ticket back. Errors: those of api.cancel_stream."""
-        async with act_of(self.db, info) as connection:
-            row = await connection.fetchrow("SELECT * FROM api.cancel_stream($1, $2, $3)", stream, reason, actor)
+        """Cancel it and give every ticket back; cancelled already: as it is. Errors: those of api.cancel_stream."""
+        try:
+            async with act_of(self.db, info) as connection:
+                row = await connection.fetchrow("SELECT * FROM api.cancel_stream($1, $2, $3)", stream, reason, actor)
+        except TesseraError as exc:
+            if exc.slug == "STREAM_ENDED":
+                found = await self.stream(stream)
+                if found.cancelled_at is not None:
+                    return found
+            raise
         assert row is not None
         return Stream(**row)
 

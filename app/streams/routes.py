@@ -32,7 +32,7 @@ from app.streams.structs import (
 from app.wallets.routes import created
 
 TAGS = ["streams"]
-OWN = ("STREAM_NOT_FOUND", "NOT_STREAM_OWNER", "STREAM_ENDED", "USER_SUSPENDED")
+OWN = ("STREAM_NOT_FOUND", "NOT_STREAM_OWNER", "USER_SUSPENDED")
 Streams = NamedDependency[StreamQueries]
 StatusParameter = Annotated[StreamStatus | None, QueryParameter(description="Only these.")]
 READ = [requires("streams:read")]
@@ -58,7 +58,7 @@ async def create_stream(data: JSONBody[StreamRequest], actor: CurrentActor, stre
     summary="Change a stream",
     tags=TAGS,
     guards=WRITE,
-    opt=raises(*OWN, "SEATS_SOLD", "INVALID_REQUEST"),
+    opt=raises(*OWN, "STREAM_ENDED", "SEATS_SOLD", "INVALID_REQUEST"),
 )
 async def update_stream(
     stream_id: FromPath[UUID], data: JSONBody[StreamPatch], actor: CurrentActor, streams: Streams
@@ -74,7 +74,7 @@ async def update_stream(
     status_code=200,
     tags=TAGS,
     guards=WRITE,
-    opt=raises(*OWN),
+    opt=raises(*OWN, "STREAM_ENDED"),
 )
 async def start_stream(stream_id: FromPath[UUID], actor: CurrentActor, streams: Streams) -> Stream:
     """The stream's owner only. Live already: nothing changes."""
@@ -91,7 +91,7 @@ async def start_stream(stream_id: FromPath[UUID], actor: CurrentActor, streams: 
     opt=raises(*OWN, "STREAM_NOT_LIVE"),
 )
 async def end_stream(stream_id: FromPath[UUID], actor: CurrentActor, streams: Streams) -> Stream:
-    """The stream's owner only. Tickets stay paid for."""
+    """The stream's owner only. Tickets stay paid for. Ended already: nothing changes."""
     return await streams.end_stream(stream_id, actor.user_id)
 
 
@@ -102,7 +102,9 @@ async def end_stream(stream_id: FromPath[UUID], actor: CurrentActor, streams: St
     status_code=200,
     tags=TAGS,
     guards=WRITE,
-    opt=raises(*OWN, "WALLET_FROZEN", "WALLET_CLOSED", "BALANCE_LIMIT", "INVALID_REQUEST"),
+    opt=raises(
+        *OWN, "STREAM_ENDED", "HISTORY_DETACHED", "WALLET_FROZEN", "WALLET_CLOSED", "BALANCE_LIMIT", "INVALID_REQUEST"
+    ),
 )
 async def cancel_stream(
     stream_id: FromPath[UUID],
@@ -111,7 +113,7 @@ async def cancel_stream(
     streams: Streams,
     info: NamedDependency[RequestInfo],
 ) -> Stream:
-    """The stream's owner only. What they have spent of it they owe."""
+    """The stream's owner only. What they have spent of it they owe. Cancelled already: nothing changes."""
     return await streams.cancel_stream(stream_id, data.reason, actor.user_id, info)
 
 

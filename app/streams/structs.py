@@ -9,7 +9,16 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$", examples=["Late show"])]
+Title = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]*$",
+        description="Not blank, and at most 200 bytes of UTF-8.",
+        examples=["Late show"],
+    ),
+]
 Channel = Annotated[
     str,
     Meta(pattern=r"^[a-z0-9][a-z0-9_-]{2,62}$", description="Its name; nobody else has it.", examples=["late-show"]),
@@ -52,7 +61,14 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Why there will be no stream."""
 
     reason: Annotated[
-        str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$", examples=["I have lost my voice."])
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[^\x00]*$",
+            description="Not blank, and at most 255 bytes of UTF-8.",
+            examples=["I have lost my voice."],
+        ),
     ]
 
 

@@ -200,6 +200,14 @@ def test_every_operation_tells_its_errors(case: tuple[str, str, dict[str, Any]])
     assert not (keys and method != "post")
 
 
+def test_routes_that_read_their_bodies_by_themselves_tell_of_them() -> None:
+    told = {operation["operationId"]: operation for _, _, operation in OPERATIONS}
+    meter = told["MeterCalls"]
+    assert meter["requestBody"]["content"]["application/json"]["schema"]["properties"].keys() == {"call_id"}
+    assert [found["name"] for found in meter["parameters"]] == ["X-Billing-Webhook-Secret"]
+    assert "application/webhook+json" in told["ReceiveLiveKitEvent"]["requestBody"]["content"]
+
+
 def test_unknown_input_fields_are_refused_everywhere() -> None:
     for _, handler in HANDLERS:
         data = handler.parsed_fn_signature.parameters.get("data")

@@ -78,7 +78,14 @@ async def test_a_stream_from_beginning_to_end(client: httpx.AsyncClient, cast: C
     assert (await post(client, cast.creator, f"{path}/start")).json()["status"] == "live"
     live = (await get(client, cast.ada, "/streams?status=live")).json()["items"]
     assert [stream["stream_id"] for stream in live] == [cast.stream]
-    assert (await post(client, cast.creator, f"{path}/end")).json()["status"] == "ended"
+    ended = await post(client, cast.creator, f"{path}/end")
+    assert ended.json()["status"] == "ended"
+    again = await post(client, cast.creator, f"{path}/end")
+    assert (again.status_code, again.content) == (200, ended.content)
+    assert slug(await post(client, cast.ada, f"{path}/end")) == "NOT_STREAM_OWNER"
+    assert slug(await post(client, cast.creator, f"{path}/start")) == "STREAM_ENDED"
+    # nobody is to think that its tickets were given back
+    assert slug(await post(client, cast.creator, f"{path}/cancel", {"reason": "late"})) == "STREAM_ENDED"
     theirs = (await get(client, cast.ada, f"/creators/{cast.creator.id}/streams?status=ended&limit=1")).json()["items"]
     assert [stream["stream_id"] for stream in theirs] == [cast.stream]
     closed = await post(client, cast.ben, f"{path}/tickets/checkout")
@@ -95,11 +102,17 @@ async def test_cancelled_the_money_comes_back(client: httpx.AsyncClient, cast: C
     act = await db.fetchrow("SELECT actor_id, request_id FROM api.audit_log WHERE action = 'stream.cancelled'")
     assert act is not None
     assert (act["actor_id"], act["request_id"]) == (cast.creator.id, done.headers["X-Request-ID"])
+    again = await post(client, cast.creator, f"{path}/cancel", {"reason": "ill"})
+    assert (again.status_code, again.content) == (200, done.content)
+    assert await db.fetchval("SELECT count(*) FROM core.audit_log WHERE action = 'stream.cancelled'") == 1
+    assert slug(await post(client, cast.ada, f"{path}/cancel", {"reason": "mine"})) == "NOT_STREAM_OWNER"
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"title": ""}, "VALIDATION_ERROR"),
     ({"title": "   "}, "INVALID_REQUEST"),
+    ({"title": "\t\n"}, "INVALID_REQUEST"),
+    ({"title": "ö" * 101}, "INVALID_REQUEST"),
     ({"channel": "No"}, "VALIDATION_ERROR"),
     ({"channel": "late-show"}, "CHANNEL_TAKEN"),
     ({"visibility": "secret"}, "VALIDATION_ERROR"),

@@ -153,6 +153,17 @@ async def test_names_the_broken_rule(world: World, dba_conn: Connection, rule: s
     assert all(row["subject"] and row["detail"] for row in found)
 
 
+@pytest.mark.breaks_ledger
+async def test_a_fee_that_stayed_when_its_stream_was_cancelled(world: World, dba_conn: Connection) -> None:
+    await _busy(world)
+    async with unguarded(world.db):
+        await world.db.execute(
+            "DELETE FROM core.refunds USING core.transfers AS t WHERE t.id = original_id AND t.kind = 'fee'"
+        )
+    found = await dba_conn.fetch("SELECT * FROM api.audit_ledger()")
+    assert "cancelled_stream_has_no_paid_ticket" in {row["rule"] for row in found}
+
+
 def test_every_rule_is_broken_once() -> None:
     sources = sorted((PROJECT_ROOT / "sql" / "functions").glob("**/_audit_*.sql"))
     rules = {rule for path in sources for rule in re.findall(r"SELECT\s+'([a-z_]+)',", path.read_text())}

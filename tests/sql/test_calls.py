@@ -26,6 +26,7 @@ from tests.support.calls import (
     ask_for,
     elapse,
     one,
+    pass_time,
 )
 from tests.support.money import (
     Person,
@@ -463,6 +464,49 @@ class TestMetering:
         for limit, expected in ((0, 1), (None, 2)):
             assert len(await app_conn.fetch(METER_DUE, limit)) == expected
 
+    @pytest.mark.parametrize("end", ["stopped", "user_suspended"])
+    async def test_a_clock_that_is_set_back_takes_no_paid_time_back(
+        self, world: World, app_conn: Connection, call: UUID, end: str
+    ) -> None:
+        for _ in range(2):
+            await elapse(world.db, call, 31)
+            await one(app_conn, METER, call)
+        await elapse(world.db, call, -3600)
+        assert (await one(app_conn, METER, call))["blocks_paid"] == 0
+        if end == "user_suspended":
+            await world.suspend(world.alice)
+            assert (await one(app_conn, METER, call))["end_reason"] == end
+        else:
+            # two blocks are used up by the pause, and not had again after it
+            assert (await one(app_conn, PAUSE, call, None))["active_ms"] == 60_000
+            await one(app_conn, RESUME, call, None)
+            await elapse(world.db, call, 31)
+            assert (await one(app_conn, METER, call))["blocks_paid"] == 1
+            await elapse(world.db, call, -3600)
+            await one(app_conn, END, call, None)
+        ended = await one(app_conn, "SELECT * FROM api.calls")
+        blocks = 3 if end == "user_suspended" else 4
+        assert (ended["end_reason"], ended["blocks"], ended["active_ms"]) == (end, blocks, (blocks - 1) * 30_000)
+
+    @pytest.mark.parametrize(
+        "name", ["call_grace", "call_low_balance", "call_ringing", "call_cooldown", "call_longest"]
+    )
+    async def test_the_highest_rates_stop_nothing(
+        self, world: World, app_conn: Connection, call: UUID, name: str
+    ) -> None:
+        highest = 2**31 - 1 if name == "call_low_balance" else 36500 * 86400
+        await world.db.execute("SELECT api.set_rate($1, $2::bigint)", name, highest)
+        await elapse(world.db, call, 31)
+        assert (await one(app_conn, METER_DUE, 10))["blocks_paid"] == 1
+        assert (await one(app_conn, PAUSE, call, None))["status"] == "paused"
+        await one(app_conn, END, call, None)
+        other = (await one(app_conn, OPEN, world.bob.id, world.creator.id, None))["call_id"]
+        assert (await one(app_conn, ACCEPT, other, None))["status"] == "active"
+        await one(app_conn, END, other, None)
+        third = (await one(app_conn, OPEN, world.bob.id, world.creator.id, None))["call_id"]
+        await one(app_conn, DECLINE, third, None)
+        assert (await refused(app_conn, OPEN, world.bob.id, world.creator.id, None)).slug == "CALL_COOLDOWN"
+
     async def test_no_rate_no_metering(self, world: World, app_conn: Connection, call: UUID) -> None:
         await elapse(world.db, call, 35)
         await without_rate(world.db, "call_grace")
@@ -535,6 +579,15 @@ class TestPausing:
         # the next block starts when the clock does, so it is paid then
         resumed = await one(app_conn, RESUME, call, world.alice.id)
         assert (resumed["status"], resumed["blocks"]) == ("active", 2)
+
+    async def test_a_pause_is_looked_at_whatever_the_grace_was(
+        self, world: World, app_conn: Connection, call: UUID
+    ) -> None:
+        await set_rate(world.db, "call_grace", 10**9, "seconds")
+        await one(app_conn, PAUSE, call, world.alice.id)
+        await set_rate(world.db, "call_grace", 120, "seconds")
+        await elapse(world.db, call, 3601, seen=False)
+        assert (await one(app_conn, METER_DUE, 10))["end_reason"] == "not_seen"
 
     async def test_a_pause_that_is_forgotten(self, world: World, app_conn: Connection, call: UUID) -> None:
         await elapse(world.db, call, 10)
@@ -678,6 +731,38 @@ class TestSignsOfLife:
         assert await balance(world.db, world.creator.wallet) == -30
         assert await balance(world.db, world.alice.wallet) == 90
 
+    async def test_more_than_one_batch_is_given_back(self, world: World, app_conn: Connection) -> None:
+        await set_rate(world.db, "call_grace", 3000, "seconds")
+        await set_fee(world.db, 1000)
+        calls, fans = [], []
+        for number in range(26):
+            fan = await person(world.db, f"fan{number}", tokens=1000)
+            creator = await person(world.db, f"star{number}", roles=["creator"])
+            await ask_for(world.db, creator, 20)
+            call = (await one(app_conn, OPEN, fan.id, creator.id, None))["call_id"]
+            await one(app_conn, ACCEPT, call, creator.id)
+            calls.append(call)
+            fans.append(fan)
+        await pass_time(world.db, calls, 2990, seen=False)
+        while [row for row in await app_conn.fetch(METER_DUE, 500) if row["blocks_paid"]]:
+            pass
+        assert await balance(world.db, fans[0].wallet) == 0
+        await pass_time(world.db, calls, 20, seen=False)
+        rows = await app_conn.fetch(METER_DUE, 500)
+        # 26 × 99 blocks, each of two transfers
+        assert {(row["end_reason"], row["blocks_refunded"]) for row in rows} == {("not_seen", 99)}
+        assert len(rows) == 26
+        assert [await balance(world.db, fan.wallet) for fan in fans] == [990] * 26
+
+    async def test_giving_back_knows_no_velocity_limit(self, world: World, app_conn: Connection, call: UUID) -> None:
+        for _ in range(4):
+            await elapse(world.db, call, 29, seen=False)
+            await app_conn.fetch(METER_DUE, 10)
+        await set_rate(world.db, "velocity_count_minute", 1, "count")
+        await elapse(world.db, call, 10, seen=False)
+        assert (await one(app_conn, METER_DUE, 10))["blocks_refunded"] == 3
+        assert await balance(world.db, world.alice.wallet) == 90
+
     async def test_what_cannot_be_given_back_is_left_to_a_person(
         self, world: World, app_conn: Connection, call: UUID
     ) -> None:
@@ -691,6 +776,19 @@ class TestSignsOfLife:
         act = await one(world.db, "SELECT details FROM core.audit_log WHERE action = 'call.refund_refused'")
         assert json.loads(act["details"])["calls"] == [str(call)]
         assert (await one(app_conn, "SELECT * FROM api.calls"))["billed"] == 40
+
+    @pytest.mark.parametrize("who", ["alice", "creator"])
+    async def test_of_who_is_suspended_too_blocks_are_given_back(
+        self, world: World, app_conn: Connection, call: UUID, who: str
+    ) -> None:
+        for _ in range(4):
+            await elapse(world.db, call, 29, seen=False)
+            await app_conn.fetch(METER_DUE, 10)
+        await world.suspend(getattr(world, who))
+        await elapse(world.db, call, 10, seen=False)
+        row = await one(app_conn, METER_DUE, 10)
+        assert (row["end_reason"], row["blocks_paid"], row["blocks_refunded"]) == ("not_seen", 0, 3)
+        assert await balance(world.db, world.alice.wallet) == 90
 
     async def test_after_an_outage_nobody_pays_for_time_not_seen(
         self, world: World, app_conn: Connection, call: UUID

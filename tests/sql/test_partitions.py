@@ -28,7 +28,9 @@ from tests.support.money import (
     Tip,
     Transfer,
     World,
+    balance,
     refused,
+    set_fee,
     tip,
     transfer,
     transfer_batch,
@@ -348,6 +350,30 @@ async def test_detached_months_leave_the_books_balanced(world: World, dba_conn: 
     now = await written(world.db)
     assert [row for row in before if row["what"] != "wallet" and row not in now] == []
     assert (await transfer(world.db, old))["replayed"]
+
+
+async def test_a_stream_whose_tickets_are_detached_is_not_cancelled(world: World, dba_conn: Connection) -> None:
+    await set_fee(world.db, 1000)
+    stream = await world.db.fetchval(
+        "SELECT s.stream_id FROM api.create_stream($1, 'Show', 'show', 'private', 10) AS s", world.creator.id
+    )
+    await world.db.execute("SELECT api.buy_ticket($1, $2)", world.alice.id, stream)
+    for number in range(1, 3):
+        await _later(world.db, number)
+        request = Transfer(source=world.bob.wallet, target=world.alice.wallet, amount=1, actor=world.bob.id)
+        await transfer(world.db, request)
+    await _may_go(world.db)
+    assert await dba_conn.fetchval("SELECT api.detach_month('books')")
+    cancel = "SELECT * FROM api.cancel_stream($1, 'ill')"
+    assert (await refused(world.db, cancel, stream)).slug == "HISTORY_DETACHED"
+    assert await world.db.fetchval("SELECT refunded_at FROM core.tickets") is None
+    while await dba_conn.fetchval("SELECT api.attach_month('books')"):
+        pass
+    await world.db.execute(cancel, stream)
+    assert await balance(world.db, world.alice.wallet) == 102
+    # and what was given back before its month went is no violation
+    assert await dba_conn.fetchval("SELECT api.detach_month('books')")
+    assert await violations(world.db) == []
 
 
 async def test_adjustments_of_detached_months_are_no_violation(world: World, dba_conn: Connection) -> None:

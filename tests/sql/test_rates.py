@@ -134,6 +134,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str, str | None]] = {
     "infinite": (_set("token_value", "1e15"), "INVALID_REQUEST", "value"),
     "more than all": (_set("platform_fee", 10001), "INVALID_REQUEST", "value"),
     "for ever and a day": (_set("adjustment_valid", 36501), "INVALID_REQUEST", "value"),
+    "more than a century": (_set("call_grace", 36500 * 86400 + 1), "INVALID_REQUEST", "value"),
+    "more than an integer": (_set("call_low_balance", 2**31), "INVALID_REQUEST", "value"),
     "half a second": (_set("call_block", "0.5"), "INVALID_REQUEST", "value"),
     "a scope it has not": (_set("call_block", 1, scope="tip"), "INVALID_REQUEST", "scope"),
     "no scope at all": (_set("referral", 1, scope="No"), "INVALID_REQUEST", "scope"),

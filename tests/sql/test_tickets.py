@@ -23,6 +23,7 @@ from tests.support.money import (
     refused,
     revenue,
     set_fee,
+    set_rate,
     set_status,
     transfer,
     until_waiting,
@@ -113,6 +114,17 @@ async def test_the_fee_neither_loses_nor_makes_a_token(
     assert row["new_balance"] == await balance(world.db, world.alice.wallet) == 70
     assert (await balance(world.db, world.creator.wallet), await revenue(world.db)) == (creator, platform)
     assert await world.db.fetchval("SELECT platform_fee FROM api.tickets") == platform
+
+
+async def test_a_suspended_creator_sells_no_tickets(world: World, app_conn: Connection, stream: UUID) -> None:
+    bought = await app_conn.fetchrow(BUY, world.bob.id, stream, "k")
+    assert bought is not None
+    await world.suspend(world.creator)
+    found = await refused(app_conn, BUY, world.alice.id, stream, None)
+    assert (found.slug, found.facts["reason"]) == ("SALES_CLOSED", "creator_suspended")
+    again = await app_conn.fetchrow(BUY, world.bob.id, stream, "k")
+    assert again is not None
+    assert (again["ticket_id"], again["replayed"]) == (bought["ticket_id"], True)
 
 
 async def test_a_free_ticket(world: World, app_conn: Connection) -> None:
@@ -369,6 +381,15 @@ async def test_cancelled_every_ticket_is_given_back_once(world: World, app_conn:
     access = await app_conn.fetchrow("SELECT * FROM api.stream_access($1, $2)", stream, world.alice.id)
     assert access is not None
     assert tuple(access) == (False, "no_ticket")
+
+
+async def test_cancelling_knows_no_velocity_limit(world: World, app_conn: Connection, stream: UUID) -> None:
+    for viewer in (world.alice, world.bob):
+        await app_conn.fetch(BUY, viewer.id, stream, None)
+    await set_rate(world.db, "velocity_count_day", 1, "count")
+    await set_rate(world.db, "velocity_amount_hour", 0, "minor_units", scope="refund")
+    await app_conn.fetch(CANCEL, stream, "ill", world.creator.id)
+    assert [await balance(world.db, who.wallet) for who in (world.alice, world.bob, world.creator)] == [100, 100, 0]
 
 
 async def test_cancelling_beside_buyers_leaves_no_paid_ticket(world: World, connect: Connect) -> None:

@@ -15,6 +15,8 @@ DECLARE
     c_asset CONSTANT text := 'TOKEN';
     c_blocks CONSTANT integer := 2000;
     c_catch_up CONSTANT integer := 100;
+    -- looked at so often in any case: rates change
+    c_look CONSTANT interval := '1 hour';
     v_count CONSTANT integer := coalesce(cardinality(p_calls), 0);
     v_grace CONSTANT interval := make_interval(secs => core._rate('call_grace'));
     v_low CONSTANT integer := core._rate('call_low_balance');
@@ -146,7 +148,7 @@ BEGIN
         SET
             blocks = s.blocks, billed = s.billed, platform_fees = s.platform_fees,
             warned = coalesce(s.blocks_left <= v_low, s.warned),
-            due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace) END
+            due_at = CASE s.status WHEN 'ringing' THEN s.due_at ELSE least(s.next_block_at, s.alive_until + v_grace, p_now + c_look) END
         FROM state AS s
         -- by their places: joined by id, all clocks are read while the table's statistics say that there are few
         WHERE k.ctid = s.place AND s.reason IS NULL
@@ -176,7 +178,7 @@ BEGIN
             CASE
                 WHEN s.reason IS NOT NULL THEN NULL
                 WHEN s.status = 'ringing' THEN s.due_at
-                ELSE least(s.next_block_at, s.alive_until + v_grace)
+                ELSE least(s.next_block_at, s.alive_until + v_grace, p_now + c_look)
             END
         )::api.meter_outcome)
     INTO v_endings, v_outcomes

@@ -8,6 +8,10 @@ CREATE OR REPLACE FUNCTION core._return_blocks(p_cases core.call_case []) RETURN
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
+    -- as many transfers as core._post_transfers takes, or fewer
+    c_batch CONSTANT integer := 4000;
+    v_transfers uuid[];
+    v_some jsonb;
     v_refused jsonb;
     v_returned integer[];
 BEGIN
@@ -18,8 +22,7 @@ BEGIN
             VALUES (c.fan_wallet_id), (c.creator_wallet_id), (core._system_wallet('revenue', 'TOKEN', c.fan_id))
         ) AS x (id)
     ));
-    SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_refused
-    FROM core._give_back(ARRAY(
+    v_transfers := ARRAY(
         SELECT x.id
         FROM unnest(p_cases) AS c
         CROSS JOIN LATERAL (
@@ -28,7 +31,12 @@ BEGIN
         ) AS b
         CROSS JOIN LATERAL (VALUES (b.transfer_id), (b.fee_transfer_id)) AS x (id)
         WHERE c.reason = 'not_seen' AND x.id IS NOT NULL
-    ), 'call not seen', NULL) AS g;
+    );
+    FOR v_i IN 1..cardinality(v_transfers) BY c_batch LOOP
+        SELECT jsonb_agg(g.detail || jsonb_build_object('error', g.error)) FILTER (WHERE g.error IS NOT NULL) INTO v_some
+        FROM core._give_back(v_transfers[v_i:v_i + c_batch - 1], 'call not seen', NULL) AS g;
+        v_refused := coalesce(v_refused || v_some, v_refused, v_some);
+    END LOOP;
     WITH returned AS (
         UPDATE core.meter_blocks AS b
         SET refunded_at = clock_timestamp()

@@ -78,13 +78,13 @@ BEGIN
         SELECT max(c.ended_at) + v_cooldown
         FROM core.calls AS c
         WHERE
-            c.fan_id = p_fan AND c.id >= core._uuid_floor(v_now - v_cooldown - interval '1 day') AND c.creator_id = p_creator
+            c.fan_id = p_fan AND c.id >= core._uuid_floor(greatest(v_now - v_cooldown - interval '1 day', 'epoch')) AND c.creator_id = p_creator
             AND c.status IN ('declined', 'missed')
     );
     IF v_until > v_now THEN
         PERFORM core._raise(
             'TS605', 'CALL_COOLDOWN',
-            jsonb_build_object('creator_id', p_creator, 'until', v_until, 'retry_after', ceil(extract(EPOCH FROM v_until - v_now))::integer),
+            jsonb_build_object('creator_id', p_creator, 'until', v_until, 'retry_after', least(ceil(extract(EPOCH FROM v_until - v_now)), 2147483647)::integer),
             c_nothing
         );
     END IF;

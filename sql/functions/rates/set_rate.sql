@@ -58,6 +58,9 @@ BEGIN
         WHEN v_known.unit = 'bps' AND p_value > 10000 THEN 'value'
         WHEN v_known.unit NOT IN ('usd', 'bps') AND p_value <> trunc(p_value) THEN 'value'
         WHEN v_known.unit = 'days' AND p_value > 36500 THEN 'value'
+        -- what is counted is an integer, and a moment and a rate make another moment
+        WHEN v_known.unit = 'seconds' AND p_value > 36500 * 86400::bigint THEN 'value'
+        WHEN v_known.unit = 'count' AND p_value > 2147483647 THEN 'value'
         WHEN p_scope IS NOT NULL AND (v_known.scoped IS NULL OR p_scope !~ '^[a-z][a-z0-9_.]{0,62}$') THEN 'scope'
         WHEN v_from < v_now OR v_from >= '10000-01-01 00:00:00+00' THEN 'valid_from'
         WHEN p_valid_to <= v_from OR p_valid_to >= '10000-01-01 00:00:00+00' AND p_valid_to <> 'infinity' THEN 'valid_to'

@@ -42,11 +42,25 @@ AS $$
     LEFT JOIN (
         SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
     ) AS r ON r.original_id = t.transfer_id
-    LEFT JOIN core.transfers AS m ON m.id = t.transfer_id
     WHERE
         s.cancelled_at IS NOT NULL AND (t.refunded_at IS NULL OR (
-            t.price > 0 AND NOT core._is_detached(t.transfer_id) AND r.amount IS DISTINCT FROM m.amount::bigint
+            t.price > 0 AND r.amount IS DISTINCT FROM t.price - CASE WHEN t.platform_fee < t.price THEN t.platform_fee ELSE 0 END
         ))
+    UNION ALL
+    -- the fee beside the payment: the viewer's next entry
+    SELECT
+        'cancelled_stream_has_no_paid_ticket', 'ticket ' || t.id::text,
+        jsonb_build_object('stream_id', s.id, 'platform_fee', t.platform_fee, 'refunded', coalesce(r.amount, 0))
+    FROM core.tickets AS t
+    INNER JOIN core.streams AS s ON s.id = t.stream_id
+    INNER JOIN core.transfers AS m ON m.id = t.transfer_id
+    LEFT JOIN core.entries AS e ON e.wallet_id = m.from_wallet_id AND e.seq = m.from_seq + 1
+    LEFT JOIN (
+        SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
+    ) AS r ON r.original_id = e.transfer_id
+    WHERE
+        s.cancelled_at IS NOT NULL AND t.platform_fee > 0 AND t.platform_fee < t.price
+        AND r.amount IS DISTINCT FROM t.platform_fee
 $$;
 
 COMMENT ON FUNCTION core._audit_tickets() IS 'Broken invariants of tickets, as api.audit_ledger() returns them.';

@@ -1,9 +1,10 @@
 -- _cancel_stream: a stream will not be, or breaks off; every ticket is given back.
 -- Locks    the wallets of its viewers, the creator and the revenue shards, in id order; called when the stream is locked
--- Decides  as core._post_transfers, where a creator who has spent it will owe it
+-- Decides  that every payment is there to be given back; then as core._post_transfers, where a creator who has spent it will
+--          owe it
 -- Writes   streams, wallets, transfers (refund), entries, refunds, tickets (refunded_at), outbox 'transfer.posted' for each
 --          and 'stream.cancelled', audit_log 'stream.cancelled'
--- Errors   TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
+-- Errors   TS240 HISTORY_DETACHED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
 CREATE OR REPLACE FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -16,6 +17,11 @@ BEGIN
     UPDATE core.streams AS s
     SET status = 'ended', ended_at = clock_timestamp(), cancelled_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE s.id = p_stream;
+    IF EXISTS (SELECT FROM core.tickets AS t WHERE t.stream_id = p_stream AND t.refunded_at IS NULL AND core._is_detached(t.transfer_id)) THEN
+        PERFORM core._raise(
+            'TS240', 'HISTORY_DETACHED', jsonb_build_object('stream_id', p_stream), 'Tickets were paid for in months that are detached: attach them first.'
+        );
+    END IF;
     PERFORM core._lock_ticket_wallets(ARRAY[p_stream]);
     LOOP
         v_ids := ARRAY(

@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION core._stream_fault(
 LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
-        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200) IS NOT TRUE THEN 'title'
+        WHEN (octet_length(btrim(p_title)) BETWEEN 1 AND 200 AND p_title ~ '\S') IS NOT TRUE THEN 'title'
         WHEN (p_visibility IN ('public', 'private')) IS NOT TRUE THEN 'visibility'
         WHEN (p_ticket_price BETWEEN 0 AND 1000000000) IS NOT TRUE THEN 'ticket_price'
         WHEN p_seats NOT BETWEEN 1 AND 10000000 THEN 'seats'

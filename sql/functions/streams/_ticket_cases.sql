@@ -79,6 +79,9 @@ AS $$
                             WHEN x.cancelled_at IS NOT NULL THEN 'cancelled'
                             WHEN x.status = 'ended' THEN 'ended'
                             WHEN x.visibility = 'public' THEN 'public_stream'
+                            -- who is suspended cannot start it
+                            WHEN (SELECT o.status FROM core.users AS o WHERE o.id = x.creator_id LIMIT 1) IS DISTINCT FROM 'active'
+                                THEN 'creator_suspended'
                             WHEN x.sales_from > clock_timestamp() THEN 'not_yet'
                             WHEN x.sales_to <= clock_timestamp() THEN 'over'
                         END AS closed

@@ -3,8 +3,8 @@
 --          viewers and creators and the revenue shards, in id order
 -- Decides  which have a starts_at longer ago than the rate stream_no_show; then as core._cancel_stream, each stream alone
 -- Writes   as core._cancel_stream, without an actor; streams (cancel_refused_at) where giving back was refused
--- Errors   TS101 INVALID_REQUEST, TS801 CONFIGURATION_ERROR (raised); per stream, in its row: TS310 WALLET_FROZEN,
---          TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
+-- Errors   TS101 INVALID_REQUEST, TS801 CONFIGURATION_ERROR (raised); per stream, in its row: TS240 HISTORY_DETACHED,
+--          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
 CREATE OR REPLACE FUNCTION api.cancel_no_shows(p_limit integer DEFAULT 1) RETURNS SETOF api.no_show
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

@@ -3,8 +3,8 @@
 -- Decides  that it is p_actor's and has not ended; then as core._post_transfers, where a creator who has spent it will owe it
 -- Writes   streams, wallets, transfers (refund), entries, refunds, tickets (refunded_at), outbox 'transfer.posted' for each
 --          and 'stream.cancelled', audit_log 'stream.cancelled'
--- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS218 STREAM_NOT_FOUND, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED,
---          TS314 BALANCE_LIMIT, TS328 STREAM_ENDED, TS502 USER_SUSPENDED, TS505 NOT_STREAM_OWNER
+-- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS218 STREAM_NOT_FOUND, TS240 HISTORY_DETACHED, TS310 WALLET_FROZEN,
+--          TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS328 STREAM_ENDED, TS502 USER_SUSPENDED, TS505 NOT_STREAM_OWNER
 CREATE OR REPLACE FUNCTION api.cancel_stream(p_stream uuid, p_reason text, p_actor uuid DEFAULT NULL) RETURNS SETOF api.streams
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

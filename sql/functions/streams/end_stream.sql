@@ -1,6 +1,6 @@
 -- end_stream: a stream is over. Its tickets stay paid for.
 -- Locks    the stream
--- Decides  that it is p_actor's and has been live; ended already: nothing changes
+-- Decides  that it is p_actor's and is live
 -- Writes   streams, outbox 'stream.ended'
 -- Errors   TS211 USER_NOT_FOUND, TS218 STREAM_NOT_FOUND, TS328 STREAM_ENDED, TS330 STREAM_NOT_LIVE, TS502 USER_SUSPENDED,
 --          TS505 NOT_STREAM_OWNER
