@@ -6394,6 +6394,7 @@ BEGIN
         -- made apart and then attached: others go on reading
         EXECUTE format('CREATE TABLE core.%I (LIKE core.channel_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE core.%I ADD CONSTRAINT %I PRIMARY KEY (channel_id, seq)', v_name, v_name || '_pkey');
+        PERFORM core._shut_partition(v_name);
         EXECUTE format(
             'ALTER TABLE core.channel_events ATTACH PARTITION core.%I FOR VALUES FROM (%L) TO (%L)', v_name, v_day, v_day + interval '1 day'
         );

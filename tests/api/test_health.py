@@ -53,21 +53,3 @@ async def test_readiness_tells_how_far_the_relay_is_behind(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()["relay_lag_seconds"] >= 60) == (200, True)
     await db.execute("SELECT api.relay_events()")
     assert (await client.get(url)).json()["relay_lag_seconds"] == 0
-
-
-async def test_relays_get_a_hint_after_the_commit(client: httpx.AsyncClient, db: Connection) -> None:
-    """From the process that committed, in a transaction of its own."""
-    hints: list[int] = []
-    await db.add_listener("tessera_outbox", lambda _, pid, *__: hints.append(pid))
-    fan, star = await signed_up(client, db, "fan", tokens=100), await signed_up(client, db, "star", roles=["creator"])
-    answer = await client.post(
-        api("/tips/send"),
-        json={"creator_id": str(star.id), "amount": 5},
-        headers={**fan.headers, "Idempotency-Key": "one"},
-    )
-    assert answer.status_code == 201
-    for _ in range(500):
-        if hints:
-            break
-        await asyncio.sleep(0.01)
-    assert len(hints) == 1

@@ -272,3 +272,14 @@ async def test_other_peoples_money_cannot_be_spent(client: httpx.AsyncClient, db
     assert (await tip(client, fan, creator.id, 1, "k")).status_code == 201
     assert (await client.get(api("/tips/sent"), headers=thief.headers)).json()["items"] == []
     assert (await client.post(api("/tips/send"), json=body(), headers=KEY)).status_code == 401
+
+
+async def test_relays_get_a_hint_after_the_commit(client: httpx.AsyncClient, db: Connection) -> None:
+    """In a transaction of its own: when the hint is heard, the event is there."""
+    fan, creator = await register(client), await creator_of(client)
+    await fund(db, fan, 100)
+    hinted = asyncio.Event()
+    await db.add_listener("tessera_outbox", lambda *_: hinted.set())
+    assert (await tip(client, fan, creator.id, 30, "a")).status_code == 201
+    await asyncio.wait_for(hinted.wait(), 20)
+    assert await db.fetchval("SELECT count(*) FROM core.outbox WHERE type = 'tip.sent'") == 1

@@ -116,14 +116,18 @@ SELECT relation_owner_is(
 FROM expected AS e
 ORDER BY e.relation;
 
--- Its only user is the identity of core.outbox, which needs no grant.
+-- Their only users are identities, which need no grant; but how many numbers were given out tells of the backlog.
 SELECT sequences_are('core', '{channels_id_seq, outbox_id_seq}'::name []);
 SELECT sequences_are('api', '{}'::name []);
-SELECT sequence_privs_are('core', 'outbox_id_seq', r.name::name, '{}')
+SELECT sequence_privs_are(
+    'core', s.name::name, r.name::name, CASE WHEN s.reader = r.name THEN '{SELECT}' ELSE '{}' END::name []
+)
 FROM unnest(ARRAY[
     'public', 'tessera_app', 'tessera_scheduler', 'tessera_dba', 'tessera_readonly', 'tessera_ledger'
-]) AS r (name);
-SELECT sequence_owner_is('core', 'outbox_id_seq', 'tessera_owner', 'core.outbox_id_seq is owned by tessera_owner');
+]) AS r (name)
+CROSS JOIN (VALUES ('outbox_id_seq', 'tessera_ledger'), ('channels_id_seq', NULL)) AS s (name, reader);
+SELECT sequence_owner_is('core', s.name::name, 'tessera_owner', s.name || ' is owned by tessera_owner')
+FROM unnest(ARRAY['channels_id_seq', 'outbox_id_seq']) AS s (name);
 
 SELECT * FROM finish();
 ROLLBACK;
