@@ -24,17 +24,19 @@ class RelayHints:
     def __init__(self, context: AppContext) -> None:
         self._database = context.database
         self._wanted = False
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
         context.on_shutdown.append(self.close)
 
     def poke(self) -> None:
         """There are new events. Waits for nothing, and never fails."""
         self._wanted = True
-        if self._task is None or self._task.done():
+        if not self._closed and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._send(), name="relay-hints")
 
     async def close(self) -> None:
         """Send no more."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
