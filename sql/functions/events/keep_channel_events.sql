@@ -14,4 +14,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION api.keep_channel_events() IS
-'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (TS345 POSITION_LOST); the events themselves stay in core.outbox.';
+'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (POSITION_LOST); the events themselves stay in core.outbox.';
