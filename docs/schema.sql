@@ -2097,7 +2097,7 @@ $$;
 
 ALTER FUNCTION api.keep_channel_events() OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.keep_channel_events() IS 'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (TS345 POSITION_LOST); the events themselves stay in core.outbox.';
+COMMENT ON FUNCTION api.keep_channel_events() IS 'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (POSITION_LOST); the events themselves stay in core.outbox.';
 
 CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
     LANGUAGE sql SECURITY DEFINER
@@ -2958,6 +2958,7 @@ CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000) RETURNS TABLE(bus
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_seqscan TO 'off'
+    SET enable_nestloop TO 'off'
     AS $$
 DECLARE
     v_state core.relay_state;
@@ -3041,9 +3042,8 @@ BEGIN
             END
         UNION ALL
         SELECT o.xid, o.id, o.created_at, o.channels
-        FROM unnest(v_xips) AS x (xid)
-        INNER JOIN core.outbox AS o ON o.xid = x.xid
-        WHERE o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+        FROM core.outbox AS o
+        WHERE o.xid = ANY (v_xips) AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
             AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
     ), numbered AS MATERIALIZED (
         SELECT d.channel, d.xid, d.id, d.created_at, row_number() OVER (PARTITION BY d.channel ORDER BY d.id) AS place
@@ -5550,6 +5550,7 @@ CREATE FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) RETU
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 DECLARE
+    v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
     v_xmax CONSTANT xid8 := pg_snapshot_xmax(p_state.base);
 BEGIN
     -- Ids are unique, so a range of p_limit numbers has no more events than that: nothing is sorted, however many there are.
@@ -5571,9 +5572,8 @@ BEGIN
             AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
         UNION ALL
         SELECT o.xid, o.id
-        FROM pg_snapshot_xip(p_state.base) AS x (xid)
-        INNER JOIN core.outbox AS o ON o.xid = x.xid
-        WHERE p_state.phase <> 'restored' AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+        FROM core.outbox AS o
+        WHERE o.xid = ANY (v_xips) AND p_state.phase <> 'restored' AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
     ) AS u
     GROUP BY u.id / p_limit;
 END;
@@ -6188,6 +6188,8 @@ CREATE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETU
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_seqscan TO 'off'
     AS $$
+DECLARE
+    v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
 BEGIN
     RETURN (
         SELECT count(*)
@@ -6198,9 +6200,8 @@ BEGIN
                 AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
             UNION ALL
             SELECT
-            FROM pg_snapshot_xip(p_state.base) AS x (xid)
-            INNER JOIN core.outbox AS o ON o.xid = x.xid
-            WHERE o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            FROM core.outbox AS o
+            WHERE o.xid = ANY (v_xips) AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
             LIMIT p_limit + 1
         ) AS u
     ) > p_limit;

@@ -9,6 +9,7 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
+    v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
     v_xmax CONSTANT xid8 := pg_snapshot_xmax(p_state.base);
 BEGIN
     -- Ids are unique, so a range of p_limit numbers has no more events than that: nothing is sorted, however many there are.
@@ -30,9 +31,8 @@ BEGIN
             AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
         UNION ALL
         SELECT o.xid, o.id
-        FROM pg_snapshot_xip(p_state.base) AS x (xid)
-        INNER JOIN core.outbox AS o ON o.xid = x.xid
-        WHERE p_state.phase <> 'restored' AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+        FROM core.outbox AS o
+        WHERE o.xid = ANY (v_xips) AND p_state.phase <> 'restored' AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
     ) AS u
     GROUP BY u.id / p_limit;
 END;

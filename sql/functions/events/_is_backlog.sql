@@ -9,6 +9,8 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
+DECLARE
+    v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
 BEGIN
     RETURN (
         SELECT count(*)
@@ -19,9 +21,8 @@ BEGIN
                 AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
             UNION ALL
             SELECT
-            FROM pg_snapshot_xip(p_state.base) AS x (xid)
-            INNER JOIN core.outbox AS o ON o.xid = x.xid
-            WHERE o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
+            FROM core.outbox AS o
+            WHERE o.xid = ANY (v_xips) AND o.id > p_state.floor_id AND pg_visible_in_snapshot(o.xid, p_state.target)
             LIMIT p_limit + 1
         ) AS u
     ) > p_limit;

@@ -10,6 +10,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
+-- nothing is known of how many events there are, so a loop of loops could be chosen
+SET enable_nestloop = off
 AS $$
 DECLARE
     v_state core.relay_state;
@@ -93,9 +95,8 @@ BEGIN
             END
         UNION ALL
         SELECT o.xid, o.id, o.created_at, o.channels
-        FROM unnest(v_xips) AS x (xid)
-        INNER JOIN core.outbox AS o ON o.xid = x.xid
-        WHERE o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
+        FROM core.outbox AS o
+        WHERE o.xid = ANY (v_xips) AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
             AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
     ), numbered AS MATERIALIZED (
         SELECT d.channel, d.xid, d.id, d.created_at, row_number() OVER (PARTITION BY d.channel ORDER BY d.id) AS place
