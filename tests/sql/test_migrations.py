@@ -313,7 +313,13 @@ async def _triggers(conn: Connection) -> list[str]:
 
 OF_THE_OWNER = [
     "_attach_partition",
+    "_channel_day",
+    "_cluster",
+    "_drop_channel_days",
     "_guard_partition",
+    "_history",
+    "_hold_outbox",
+    "_make_channel_days",
     "_make_partitions",
     "_month_sums",
     "_months_fit",
