@@ -6774,7 +6774,8 @@ BEGIN
 
     -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
     v_rules := core._velocity_rules(v_now);
-    IF v_rules.rules IS NOT NULL AND NOT p_may_owe THEN
+    -- What gives back is not held up by them where it may leave a debt.
+    IF v_rules.rules IS NOT NULL AND NOT (p_may_owe AND (p_requests[1]).kind = 'refund') THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;
 
