@@ -1570,14 +1570,17 @@ ALTER FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_ope
 
 COMMENT ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) IS 'Makes the asset p_code (an amount is a whole number of 10^-p_scale of it; money: 4) and its system wallets issuance, revenue, rewards and payout_clearing, which it returns. p_opens_with_user: users who register from now on get a wallet of it.';
 
-CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text DEFAULT 'public'::text, p_ticket_price bigint DEFAULT 0, p_seats integer DEFAULT NULL::integer, p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.streams
+CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text DEFAULT 'public'::text, p_ticket_price bigint DEFAULT NULL::bigint, p_seats integer DEFAULT NULL::integer, p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.streams
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
     v_id uuid;
+    v_price CONSTANT bigint := coalesce(
+        p_ticket_price, (SELECT c.ticket_price FROM core.creator_settings AS c WHERE c.user_id = p_creator), 0
+    );
     v_field text := coalesce(
-        core._stream_fault(p_title, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
+        core._stream_fault(p_title, p_visibility, v_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
         CASE WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel' END
     );
 BEGIN
@@ -1594,7 +1597,7 @@ BEGIN
     INSERT INTO core.streams (
         creator_id, title, channel, visibility, ticket_price, seats, starts_at, sales_from, sales_to
     )
-    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
+    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, v_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
     ON CONFLICT (channel) DO NOTHING
     RETURNING id INTO v_id;
     IF v_id IS NULL THEN
@@ -1607,7 +1610,7 @@ $_$;
 
 ALTER FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
+COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free; NULL: the creator''s usual price, which is none where they have set none), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
 
 CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
     LANGUAGE plpgsql SECURITY DEFINER
