@@ -649,14 +649,9 @@ DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
     v_now CONSTANT timestamptz := clock_timestamp();
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    PERFORM core._must_not_be_over(v_call);
+    IF v_call.status = 'ringing' THEN
         IF v_now < (SELECT k.due_at FROM core.call_clocks AS k WHERE k.call_id = p_call) THEN
             UPDATE core.calls AS c SET status = 'active', accepted_at = v_now WHERE c.id = p_call;
             UPDATE core.call_clocks AS k
@@ -1585,10 +1580,7 @@ DECLARE
     );
 BEGIN
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was created.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was created.');
     ELSIF NOT EXISTS (
         SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
     ) THEN
@@ -1719,19 +1711,15 @@ CREATE FUNCTION api.decline_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) R
 DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    IF v_call.status = 'ringing' THEN
         PERFORM core._close_calls(ARRAY[ROW(p_call, 'declined', 'declined', p_actor, clock_timestamp(), 0)::core.call_ending]);
     ELSIF v_call.ended_at IS NULL THEN
         PERFORM core._raise(
             'TS336', 'CALL_NOT_RINGING', jsonb_build_object('call_id', p_call, 'call_status', v_call.status), 'It can be ended.'
         );
     ELSIF v_call.status <> 'declined' THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
+        PERFORM core._must_not_be_over(v_call);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
 END;
@@ -1772,15 +1760,7 @@ BEGIN
             CASE WHEN v_call.status <> 'ringing' THEN 'ended' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'missed' END,
             CASE WHEN v_call.status <> 'ringing' THEN 'stopped' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'cancelled' END,
             p_actor, v_now,
-            (
-                SELECT
-                    -- the last block has begun, also by a clock that was set back since
-                    greatest(
-                        k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0)),
-                        (k.blocks - 1) * v_call.block_us
-                    )
-                FROM core.call_clocks AS k WHERE k.call_id = p_call
-            )
+            (SELECT core._active_us(k, v_call.block_us, v_now) FROM core.call_clocks AS k WHERE k.call_id = p_call)
         )::core.call_ending]);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
@@ -2413,11 +2393,7 @@ BEGIN
         UPDATE core.calls AS c SET status = 'paused' WHERE c.id = p_call;
         UPDATE core.call_clocks AS k
         SET
-            -- the last block has begun, also by a clock that was set back since
-            active_us = greatest(
-                k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
-                (k.blocks - 1) * v_call.block_us
-            ),
+            active_us = core._active_us(k, v_call.block_us, v_now),
             running_since = NULL,
             due_at = least(core._alive_until(k) + make_interval(secs => core._rate('call_grace')), v_now + interval '1 hour')
         WHERE k.call_id = p_call;
@@ -4032,10 +4008,7 @@ BEGIN
         END;
     END IF;
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was changed.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was changed.');
     ELSIF v_new.seats < v_new.seats_sold THEN
         PERFORM core._raise(
             'TS331', 'SEATS_SOLD',
@@ -4257,6 +4230,20 @@ $$;
 ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
+
+CREATE FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT greatest(
+        (p_clock).active_us
+        + greatest(0, coalesce((extract(EPOCH FROM p_at - (p_clock).running_since) * 1000000)::bigint, 0)),
+        ((p_clock).blocks - 1) * p_block_us
+    )
+$$;
+
+ALTER FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) IS 'Active time at p_at in microseconds, without pauses. With the length of a block: not less than up to the last paid one, which has begun, also by a clock that was set back since.';
 
 CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -4898,16 +4885,10 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
             SELECT
                 c.id AS call_id, c.fan_id, c.creator_id, c.fan_wallet_id, c.creator_wallet_id, c.block_us, c.block_price,
                 c.block_limit, c.status, k.due_at, k.running_since, k.active_us AS active_before_us,
-                greatest(
-                    k.active_us + CASE
-                        WHEN k.running_since IS NULL THEN 0
-                        ELSE greatest(0, (
-                            extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
-                        )::bigint)
-                    END,
-                    -- while it is seen the last block has begun, also by a clock that was set back since
-                    CASE WHEN NOT l.lost THEN (k.blocks - 1) * c.block_us END
-                ) AS active_us,
+                CASE
+                    WHEN l.lost THEN core._active_us(k.whole, NULL, l.alive_until)
+                    ELSE core._active_us(k.whole, c.block_us, p_now)
+                END AS active_us,
                 l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
@@ -6323,13 +6304,8 @@ CREATE FUNCTION core._must_be_accepted(p_call core.calls) RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF p_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED',
-            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF p_call.status = 'ringing' THEN
+    PERFORM core._must_not_be_over(p_call);
+    IF p_call.status = 'ringing' THEN
         PERFORM core._raise('TS337', 'CALL_NOT_ACTIVE', jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status), 'It has to be accepted first.');
     END IF;
 END;
@@ -6338,6 +6314,38 @@ $$;
 ALTER FUNCTION core._must_be_accepted(p_call core.calls) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._must_be_accepted(p_call core.calls) IS 'Raises when a call is over, or rings still.';
+
+CREATE FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_call.fan_id = p_actor THEN
+        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call.id), 'Only the creator who is called may.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) IS 'Raises when the fan of a call would answer it.';
+
+CREATE FUNCTION core._must_not_be_over(p_call core.calls) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_call.ended_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS335', 'CALL_ENDED',
+            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
+            'Nothing was changed.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._must_not_be_over(p_call core.calls) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._must_not_be_over(p_call core.calls) IS 'Raises when a call is over.';
 
 CREATE FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
@@ -6988,6 +6996,21 @@ $$;
 ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) IS 'The value of the rate p_name for p_asset and p_scope in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+
+CREATE FUNCTION core._refuse_stream(p_field text, p_hint text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS101', 'INVALID_REQUEST',
+        jsonb_build_object('field', p_field) || CASE WHEN p_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, p_hint
+    );
+END;
+$$;
+
+ALTER FUNCTION core._refuse_stream(p_field text, p_hint text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._refuse_stream(p_field text, p_hint text) IS 'Raises for the field p_field of a stream; p_hint: what did not happen.';
 
 CREATE FUNCTION core._request_hash(p_key text, p_request bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -9623,6 +9646,8 @@ REVOKE ALL ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) FROM PU
 
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
@@ -9747,6 +9772,10 @@ GRANT ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) TO tessera
 
 REVOKE ALL ON FUNCTION core._must_be_accepted(p_call core.calls) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._must_not_be_over(p_call core.calls) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
@@ -9772,6 +9801,8 @@ REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], 
 REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._refuse_stream(p_field text, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
 

@@ -28,10 +28,7 @@ DECLARE
     );
 BEGIN
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was created.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was created.');
     ELSIF NOT EXISTS (
         SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
     ) THEN
