@@ -660,14 +660,9 @@ DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
     v_now CONSTANT timestamptz := clock_timestamp();
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    PERFORM core._must_not_be_over(v_call);
+    IF v_call.status = 'ringing' THEN
         IF v_now < (SELECT k.due_at FROM core.call_clocks AS k WHERE k.call_id = p_call) THEN
             UPDATE core.calls AS c SET status = 'active', accepted_at = v_now WHERE c.id = p_call;
             UPDATE core.call_clocks AS k
@@ -1604,22 +1599,22 @@ ALTER FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_ope
 
 COMMENT ON FUNCTION api.create_asset(p_code text, p_scale integer, p_name text, p_opens_with_user boolean, p_actor uuid) IS 'Makes the asset p_code (an amount is a whole number of 10^-p_scale of it; money: 4) and its system wallets issuance, revenue, rewards and payout_clearing, which it returns. p_opens_with_user: users who register from now on get a wallet of it.';
 
-CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text DEFAULT 'public'::text, p_ticket_price bigint DEFAULT 0, p_seats integer DEFAULT NULL::integer, p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.streams
+CREATE FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text DEFAULT 'public'::text, p_ticket_price bigint DEFAULT NULL::bigint, p_seats integer DEFAULT NULL::integer, p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_sales_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF api.streams
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
     v_id uuid;
+    v_price CONSTANT bigint := coalesce(
+        p_ticket_price, (SELECT c.ticket_price FROM core.creator_settings AS c WHERE c.user_id = p_creator), 0
+    );
     v_field text := coalesce(
-        core._stream_fault(p_title, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
+        core._stream_fault(p_title, p_visibility, v_price, p_seats, p_starts_at, p_sales_from, p_sales_to),
         CASE WHEN (p_channel ~ '^[a-z0-9][a-z0-9_-]{2,62}$') IS NOT TRUE THEN 'channel' END
     );
 BEGIN
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was created.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was created.');
     ELSIF NOT EXISTS (
         SELECT FROM core.users AS u WHERE u.id = p_creator AND u.status = 'active' AND 'creator' = ANY (u.roles)
     ) THEN
@@ -1628,7 +1623,7 @@ BEGIN
     INSERT INTO core.streams (
         creator_id, title, channel, visibility, ticket_price, seats, starts_at, sales_from, sales_to
     )
-    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, p_ticket_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
+    VALUES (p_creator, btrim(p_title), p_channel, p_visibility, v_price, p_seats, p_starts_at, p_sales_from, p_sales_to)
     ON CONFLICT (channel) DO NOTHING
     RETURNING id INTO v_id;
     IF v_id IS NULL THEN
@@ -1641,7 +1636,7 @@ $_$;
 
 ALTER FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
+COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free; NULL: the creator''s usual price, which is none where they have set none), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
 
 CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1750,19 +1745,15 @@ CREATE FUNCTION api.decline_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) R
 DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    IF v_call.status = 'ringing' THEN
         PERFORM core._close_calls(ARRAY[ROW(p_call, 'declined', 'declined', p_actor, clock_timestamp(), 0)::core.call_ending]);
     ELSIF v_call.ended_at IS NULL THEN
         PERFORM core._raise(
             'TS336', 'CALL_NOT_RINGING', jsonb_build_object('call_id', p_call, 'call_status', v_call.status), 'It can be ended.'
         );
     ELSIF v_call.status <> 'declined' THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
+        PERFORM core._must_not_be_over(v_call);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
 END;
@@ -1813,15 +1804,7 @@ BEGIN
             CASE WHEN v_call.status <> 'ringing' THEN 'ended' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'missed' END,
             CASE WHEN v_call.status <> 'ringing' THEN 'stopped' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'cancelled' END,
             p_actor, v_now,
-            (
-                SELECT
-                    -- the last block has begun, also by a clock that was set back since
-                    greatest(
-                        k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0)),
-                        (k.blocks - 1) * v_call.block_us
-                    )
-                FROM core.call_clocks AS k WHERE k.call_id = p_call
-            )
+            (SELECT core._active_us(k, v_call.block_us, v_now) FROM core.call_clocks AS k WHERE k.call_id = p_call)
         )::core.call_ending]);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
@@ -2468,11 +2451,7 @@ BEGIN
         UPDATE core.calls AS c SET status = 'paused' WHERE c.id = p_call;
         UPDATE core.call_clocks AS k
         SET
-            -- the last block has begun, also by a clock that was set back since
-            active_us = greatest(
-                k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
-                (k.blocks - 1) * v_call.block_us
-            ),
+            active_us = core._active_us(k, v_call.block_us, v_now),
             running_since = NULL,
             due_at = least(core._alive_until(k) + make_interval(secs => core._rate('call_grace')), v_now + interval '1 hour')
         WHERE k.call_id = p_call;
@@ -4311,10 +4290,7 @@ BEGIN
         END;
     END IF;
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was changed.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was changed.');
     ELSIF v_new.seats < v_new.seats_sold THEN
         PERFORM core._raise(
             'TS331', 'SEATS_SOLD',
@@ -4536,6 +4512,20 @@ $$;
 ALTER FUNCTION core._act_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._act_rows(p_from uuid, p_to uuid) IS 'Rows of the audit log with an id from p_from up to p_to, in the columns and types that are sealed.';
+
+CREATE FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT greatest(
+        (p_clock).active_us
+        + greatest(0, coalesce((extract(EPOCH FROM p_at - (p_clock).running_since) * 1000000)::bigint, 0)),
+        ((p_clock).blocks - 1) * p_block_us
+    )
+$$;
+
+ALTER FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) IS 'Active time at p_at in microseconds, without pauses. With the length of a block: not less than up to the last paid one, which has begun, also by a clock that was set back since.';
 
 CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -5177,16 +5167,10 @@ CREATE FUNCTION core._call_cases(p_calls uuid[], p_now timestamp with time zone,
             SELECT
                 c.id AS call_id, c.fan_id, c.creator_id, c.fan_wallet_id, c.creator_wallet_id, c.block_us, c.block_price,
                 c.block_limit, c.status, k.due_at, k.running_since, k.active_us AS active_before_us,
-                greatest(
-                    k.active_us + CASE
-                        WHEN k.running_since IS NULL THEN 0
-                        ELSE greatest(0, (
-                            extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
-                        )::bigint)
-                    END,
-                    -- while it is seen the last block has begun, also by a clock that was set back since
-                    CASE WHEN NOT l.lost THEN (k.blocks - 1) * c.block_us END
-                ) AS active_us,
+                CASE
+                    WHEN l.lost THEN core._active_us(k.whole, NULL, l.alive_until)
+                    ELSE core._active_us(k.whole, c.block_us, p_now)
+                END AS active_us,
                 l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)
@@ -6863,13 +6847,8 @@ CREATE FUNCTION core._must_be_accepted(p_call core.calls) RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF p_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED',
-            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF p_call.status = 'ringing' THEN
+    PERFORM core._must_not_be_over(p_call);
+    IF p_call.status = 'ringing' THEN
         PERFORM core._raise('TS337', 'CALL_NOT_ACTIVE', jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status), 'It has to be accepted first.');
     END IF;
 END;
@@ -6878,6 +6857,38 @@ $$;
 ALTER FUNCTION core._must_be_accepted(p_call core.calls) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._must_be_accepted(p_call core.calls) IS 'Raises when a call is over, or rings still.';
+
+CREATE FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_call.fan_id = p_actor THEN
+        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call.id), 'Only the creator who is called may.');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) IS 'Raises when the fan of a call would answer it.';
+
+CREATE FUNCTION core._must_not_be_over(p_call core.calls) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_call.ended_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS335', 'CALL_ENDED',
+            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
+            'Nothing was changed.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._must_not_be_over(p_call core.calls) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._must_not_be_over(p_call core.calls) IS 'Raises when a call is over.';
 
 CREATE FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
@@ -7348,7 +7359,8 @@ BEGIN
 
     -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
     v_rules := core._velocity_rules(v_now);
-    IF v_rules.rules IS NOT NULL AND NOT p_may_owe THEN
+    -- What gives back is not held up by them where it may leave a debt.
+    IF v_rules.rules IS NOT NULL AND NOT (p_may_owe AND (p_requests[1]).kind = 'refund') THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;
 
@@ -7558,6 +7570,21 @@ $$;
 ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) IS 'The value of the rate p_name for p_asset and p_scope in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+
+CREATE FUNCTION core._refuse_stream(p_field text, p_hint text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS101', 'INVALID_REQUEST',
+        jsonb_build_object('field', p_field) || CASE WHEN p_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, p_hint
+    );
+END;
+$$;
+
+ALTER FUNCTION core._refuse_stream(p_field text, p_hint text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._refuse_stream(p_field text, p_hint text) IS 'Raises for the field p_field of a stream; p_hint: what did not happen.';
 
 CREATE FUNCTION core._request_hash(p_key text, p_request bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -10339,6 +10366,8 @@ REVOKE ALL ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) FROM PU
 
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
@@ -10511,6 +10540,10 @@ GRANT ALL ON FUNCTION core._move_month(p_what text, p_detach boolean) TO tessera
 
 REVOKE ALL ON FUNCTION core._must_be_accepted(p_call core.calls) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._must_not_be_over(p_call core.calls) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
@@ -10538,6 +10571,8 @@ REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], 
 REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._refuse_stream(p_field text, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._request_hash(p_key text, p_request bytea) FROM PUBLIC;
 

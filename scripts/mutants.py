@@ -261,9 +261,9 @@ MUTANTS = (
     ),
     Mutant(
         "a pause forgets what was active before",
-        "calls/pause_call.sql",
-        "active_us = k.active_us + greatest(",
-        "active_us = greatest(",
+        "calls/_active_us.sql",
+        "(p_clock).active_us\n        + greatest(",
+        "greatest(",
         CALLS,
     ),
     Mutant(

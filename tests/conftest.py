@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -51,6 +52,14 @@ async def _ignore_errors(work: Callable[[ServerInfo], Awaitable[None]], info: Se
 def pytest_configure_node(node: Any) -> None:
     """With xdist: the controller starts the server, before its workers, and tells them where it is."""
     node.workerinput["tessera_server"] = msgspec.to_builtins(_start())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """CI leaves out what is marked long; `./run test` runs everything."""
+    if os.environ.get("CI"):
+        for item in items:
+            if item.get_closest_marker("long") is not None:
+                item.add_marker(pytest.mark.skip(reason="long: CI leaves it out"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

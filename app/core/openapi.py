@@ -76,6 +76,11 @@ def reads(body: type[msgspec.Struct], *headers: str) -> dict[str, Any]:
     }
 
 
+def answers(*media_types: str) -> dict[str, Any]:
+    """``opt`` of a route that can also answer with text of these media types, by Accept."""
+    return {"answers": media_types}
+
+
 def errors_of(handler: HTTPRouteHandler) -> tuple[str, ...]:
     """Every slug that this route may answer with, in the order of the table."""
     slugs: set[str] = set(handler.opt.get("errors", ()))
@@ -165,6 +170,8 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler) ->
     for status, answer in responses.items():
         # Litestar takes the long text, and "Document created, URL follows" is not so here.
         answer["description"] = HTTPStatus(int(status)).phrase
+        for media_type in handler.opt.get("answers", ()):
+            answer["content"][media_type] = {"schema": {"type": "string"}}
     by_status: dict[int, list[str]] = {}
     for slug in errors_of(handler):
         by_status.setdefault(ERRORS[slug].status, []).append(slug)

@@ -6,8 +6,8 @@ from typing import Literal
 from uuid import UUID
 
 from app.core.context import AppContext
+from app.core.paging import LAST
 from app.live.structs import Event, LiveStream, Outcome, Seat
-from app.streams.queries import LAST
 
 Kind = Literal["stream", "call"]
 

@@ -13,11 +13,10 @@ from msgspec import UNSET
 from app.core.acts import act_of
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import TesseraError, error
+from app.core.paging import LAST
 from app.core.times import utc
 from app.streams.structs import Access, Stream, StreamPatch, StreamRequest, StreamStatus, TicketReceipt, Watching
 from app.wallets.queries import Replayable, refusal
-
-LAST = UUID(int=2**128 - 1)
 
 
 class TicketItem(NamedTuple):

@@ -38,7 +38,7 @@ class StreamRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     title: Title
     channel: Channel
     visibility: Visibility = "public"
-    ticket_price: Price = 0
+    ticket_price: Annotated[Price | None, Meta(description="None: the creator's usual price, else free.")] = None
     seats: Seats | None = None
     starts_at: datetime | None = None
     sales_from: datetime | None = None

@@ -14,7 +14,7 @@ from app.core.auth import CurrentActor, requires
 from app.core.context import RequestInfo, inject, provide_info
 from app.core.errors import error
 from app.core.idempotency import IdempotencyKey
-from app.core.openapi import raises
+from app.core.openapi import answers, raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from app.core.routing import get, post
 from app.core.times import moment
@@ -91,7 +91,7 @@ async def get_balance(actor: CurrentActor, wallets: NamedDependency[WalletQuerie
     summary="What moved in my wallet",
     tags=TAGS,
     guards=[requires("wallet:read")],
-    opt=raises("WALLET_NOT_FOUND"),
+    opt=raises("WALLET_NOT_FOUND") | answers("text/csv"),
 )
 async def list_transactions(
     request: Request[Any, Any, Any],

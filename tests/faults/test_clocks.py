@@ -180,7 +180,9 @@ class Stage:
             assert (await self.ask(call.fan, f"/calls/{call.id}/end", "ended_at"))["end_reason"] == "stopped"
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(
+    "clock", [clock if clock == "an hour behind" else pytest.param(clock, marks=pytest.mark.long) for clock in CLOCKS]
+)
 async def test_time_is_the_databases(database: Clone, db: Connection, library: str, clock: str) -> None:
     await set_rate(db, "call_block", BLOCK_SECONDS, "seconds")
     await set_rate(db, "call_grace", GRACE_SECONDS, "seconds")

@@ -107,6 +107,7 @@ async def test_two_demos_at_once_show_everything(database: Clone, db: Connection
     assert await db.fetchval("SELECT count(*) FROM api.streams AS s WHERE s.status <> 'ended'") == 0
 
 
+@pytest.mark.long
 async def test_without_a_scheduler_it_says_what_to_start(database: Clone, db: Connection, port: str) -> None:
     ran = await demo(database, port)
     assert ran.code == 1
@@ -122,6 +123,7 @@ async def test_without_a_scheduler_it_says_what_to_start(database: Clone, db: Co
     assert await rates(db) == [(30, True), (1, False)]
 
 
+@pytest.mark.long
 async def test_in_production_it_leaves_the_rates_alone(database: Clone, db: Connection, port: str) -> None:
     ran = await demo(database, port, TESSERA_ENV="production", TESSERA_TOKEN_SECRET=SECRET)
     assert ran.code == 0, ran.output

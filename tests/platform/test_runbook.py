@@ -214,6 +214,7 @@ def test_backup_and_restore_to_a_moment(operator: Operator) -> None:
     assert operator.follow("Check the archive", TESSERA_DATA=restored, ARCHIVE=archive)
 
 
+@pytest.mark.long
 def test_restore_to_a_name_and_prune(operator: Operator) -> None:
     operator.start()
     archive_on(operator)
@@ -265,6 +266,7 @@ def register(name: str) -> str:
     return f"./run psql --as app -c \"SELECT api.register_user('{name}@example.com', '{name}', NULL, 'no hash')\""
 
 
+@pytest.mark.long
 def test_moving_to_a_server_of_your_own_and_back(operator: Operator) -> None:
     settings = load_settings(dotenv=None)
     folder = operator.folder / "own"

@@ -127,6 +127,19 @@ async def test_a_suspended_creator_sells_no_tickets(world: World, app_conn: Conn
     assert (again["ticket_id"], again["replayed"]) == (bought["ticket_id"], True)
 
 
+async def test_the_price_is_the_creators_usual_one_unless_the_stream_says_otherwise(world: World) -> None:
+    prices = []
+    for channel, asked in (("none-set", None), ("usual", None), ("free", 0), ("dear", 99)):
+        if channel == "usual":
+            await world.db.execute(
+                "INSERT INTO core.creator_settings (user_id, rate_per_minute, ticket_price) VALUES ($1, 1, 25)",
+                world.creator.id,
+            )
+        stream = await _stream(world, channel=channel, price=asked)
+        prices.append(await world.db.fetchval("SELECT ticket_price FROM api.streams WHERE stream_id = $1", stream))
+    assert prices == [0, 25, 0, 99]
+
+
 async def test_a_free_ticket(world: World, app_conn: Connection) -> None:
     stream = await _stream(world, price=0, seats=1)
     first = await app_conn.fetchrow(BUY, world.alice.id, stream, "k")
@@ -454,7 +467,7 @@ BAD: dict[str, Any] = {
     "title": ["", "  ", "t" * 201, None],
     "channel": ["", "a", "UPPER", "with space", "-begins", "c" * 64, None],
     "visibility": ["secret", None],
-    "price": [-1, 1_000_000_001, None],
+    "price": [-1, 1_000_000_001],
     "seats": [0, -1, 10_000_001],
 }
 

@@ -42,16 +42,10 @@ AS $$
             SELECT
                 c.id AS call_id, c.fan_id, c.creator_id, c.fan_wallet_id, c.creator_wallet_id, c.block_us, c.block_price,
                 c.block_limit, c.status, k.due_at, k.running_since, k.active_us AS active_before_us,
-                greatest(
-                    k.active_us + CASE
-                        WHEN k.running_since IS NULL THEN 0
-                        ELSE greatest(0, (
-                            extract(EPOCH FROM CASE WHEN l.lost THEN l.alive_until ELSE p_now END - k.running_since) * 1000000
-                        )::bigint)
-                    END,
-                    -- while it is seen the last block has begun, also by a clock that was set back since
-                    CASE WHEN NOT l.lost THEN (k.blocks - 1) * c.block_us END
-                ) AS active_us,
+                CASE
+                    WHEN l.lost THEN core._active_us(k.whole, NULL, l.alive_until)
+                    ELSE core._active_us(k.whole, c.block_us, p_now)
+                END AS active_us,
                 l.alive_until, l.lost, k.blocks, k.billed, k.platform_fees, k.warned, k.place,
                 f.status <> 'active' OR m.status <> 'active' AS suspended
             FROM unnest(p_calls) AS p (id)

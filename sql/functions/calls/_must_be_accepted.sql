@@ -4,13 +4,8 @@ CREATE OR REPLACE FUNCTION core._must_be_accepted(p_call core.calls) RETURNS voi
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-    IF p_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED',
-            jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status, 'end_reason', p_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF p_call.status = 'ringing' THEN
+    PERFORM core._must_not_be_over(p_call);
+    IF p_call.status = 'ringing' THEN
         PERFORM core._raise('TS337', 'CALL_NOT_ACTIVE', jsonb_build_object('call_id', p_call.id, 'call_status', p_call.status), 'It has to be accepted first.');
     END IF;
 END;

@@ -16,14 +16,9 @@ DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
     v_now CONSTANT timestamptz := clock_timestamp();
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.ended_at IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    PERFORM core._must_not_be_over(v_call);
+    IF v_call.status = 'ringing' THEN
         IF v_now < (SELECT k.due_at FROM core.call_clocks AS k WHERE k.call_id = p_call) THEN
             UPDATE core.calls AS c SET status = 'active', accepted_at = v_now WHERE c.id = p_call;
             UPDATE core.call_clocks AS k

@@ -11,19 +11,15 @@ AS $$
 DECLARE
     v_call CONSTANT core.calls := core._lock_call(p_call, p_actor);
 BEGIN
-    IF v_call.fan_id = p_actor THEN
-        PERFORM core._raise('TS509', 'NOT_THE_CALLED', jsonb_build_object('call_id', p_call), 'Only the creator who is called may.');
-    ELSIF v_call.status = 'ringing' THEN
+    PERFORM core._must_be_called(v_call, p_actor);
+    IF v_call.status = 'ringing' THEN
         PERFORM core._close_calls(ARRAY[ROW(p_call, 'declined', 'declined', p_actor, clock_timestamp(), 0)::core.call_ending]);
     ELSIF v_call.ended_at IS NULL THEN
         PERFORM core._raise(
             'TS336', 'CALL_NOT_RINGING', jsonb_build_object('call_id', p_call, 'call_status', v_call.status), 'It can be ended.'
         );
     ELSIF v_call.status <> 'declined' THEN
-        PERFORM core._raise(
-            'TS335', 'CALL_ENDED', jsonb_build_object('call_id', p_call, 'call_status', v_call.status, 'end_reason', v_call.end_reason),
-            'Nothing was changed.'
-        );
+        PERFORM core._must_not_be_over(v_call);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;
 END;

@@ -21,15 +21,7 @@ BEGIN
             CASE WHEN v_call.status <> 'ringing' THEN 'ended' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'missed' END,
             CASE WHEN v_call.status <> 'ringing' THEN 'stopped' WHEN v_call.creator_id = p_actor THEN 'declined' ELSE 'cancelled' END,
             p_actor, v_now,
-            (
-                SELECT
-                    -- the last block has begun, also by a clock that was set back since
-                    greatest(
-                        k.active_us + greatest(0, coalesce((extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint, 0)),
-                        (k.blocks - 1) * v_call.block_us
-                    )
-                FROM core.call_clocks AS k WHERE k.call_id = p_call
-            )
+            (SELECT core._active_us(k, v_call.block_us, v_now) FROM core.call_clocks AS k WHERE k.call_id = p_call)
         )::core.call_ending]);
     END IF;
     RETURN QUERY SELECT c.* FROM api.calls AS c WHERE c.call_id = p_call;

@@ -22,11 +22,7 @@ BEGIN
         UPDATE core.calls AS c SET status = 'paused' WHERE c.id = p_call;
         UPDATE core.call_clocks AS k
         SET
-            -- the last block has begun, also by a clock that was set back since
-            active_us = greatest(
-                k.active_us + greatest(0, (extract(EPOCH FROM v_now - k.running_since) * 1000000)::bigint),
-                (k.blocks - 1) * v_call.block_us
-            ),
+            active_us = core._active_us(k, v_call.block_us, v_now),
             running_since = NULL,
             due_at = least(core._alive_until(k) + make_interval(secs => core._rate('call_grace')), v_now + interval '1 hour')
         WHERE k.call_id = p_call;

@@ -34,10 +34,7 @@ BEGIN
         END;
     END IF;
     IF v_field IS NOT NULL THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', v_field) || CASE WHEN v_field = 'title' THEN '{"maximum_bytes": 200}' ELSE '{}' END::jsonb, 'Nothing was changed.'
-        );
+        PERFORM core._refuse_stream(v_field, 'Nothing was changed.');
     ELSIF v_new.seats < v_new.seats_sold THEN
         PERFORM core._raise(
             'TS331', 'SEATS_SOLD',

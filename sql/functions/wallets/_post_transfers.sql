@@ -4,7 +4,7 @@
 -- Decides  after the locks: what a key already did; then each request in turn against balances as the ones before it
 --          left them. A request that breaks a rule is refused alone, or with the requests it is linked to. p_refusals
 --          (same positions, NULL = none) are the caller's own; p_payer_is_actor refuses to pay from another's wallet;
---          p_may_owe lets a payer go below its floor, into debt, and knows no velocity limit. Holds that have
+--          p_may_owe lets a payer go below its floor, into debt; refunds then know no velocity limit. Holds that have
 --          expired count for nothing
 -- Writes   wallets, transfers, entries, idempotency_keys: one statement each; holds that have expired (core._expire_holds),
 --          velocity_counters where a limit is in force
@@ -127,7 +127,8 @@ BEGIN
 
     -- How much each payer may still pay, where a velocity limit is in force: by now, not when it began to wait for locks.
     v_rules := core._velocity_rules(v_now);
-    IF v_rules.rules IS NOT NULL AND NOT p_may_owe THEN
+    -- What gives back is not held up by them where it may leave a debt.
+    IF v_rules.rules IS NOT NULL AND NOT (p_may_owe AND (p_requests[1]).kind = 'refund') THEN
         v_rooms := core._velocity_rooms(v_wallets.ids, v_owners, v_rules, v_now);
     END IF;
 
