@@ -15,6 +15,7 @@ from app.live.routes import live_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
+from app.webhooks.routes import webhooks_router
 
 ROUTERS: list[Router] = [
     health_router,
@@ -28,5 +29,6 @@ ROUTERS: list[Router] = [
     bans_router,
     calls_router,
     live_router,
+    webhooks_router,
     admin_router,
 ]
