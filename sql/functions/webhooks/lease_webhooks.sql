@@ -103,7 +103,7 @@ BEGIN
                 (SELECT min(d.leased_until) FROM core.webhook_deliveries AS d WHERE d.endpoint_id = q.endpoint_id AND d.leased_until IS NOT NULL),
                 -- where there is no room, whoever finishes says so
                 CASE WHEN v_left <= 0 OR v_room > v_leased THEN (
-                    SELECT greatest(min(d.due_at), v_now)
+                    SELECT CASE WHEN min(d.due_at) IS NOT NULL THEN greatest(min(d.due_at), v_now) END
                     FROM core.webhook_deliveries AS d
                     WHERE d.endpoint_id = q.endpoint_id AND d.status = 'pending' AND d.leased_until IS NULL
                 ) END
