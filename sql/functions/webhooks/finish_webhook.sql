@@ -44,7 +44,7 @@ BEGIN
         status = v_status, tries = d.tries + 1, leased_at = NULL, leased_until = NULL, last_status = p_status, last_error = v_error,
         due_at = CASE
             WHEN v_wait IS NULL THEN d.due_at
-            ELSE v_now + greatest(v_wait * (1 + random() / 5), least(p_retry_after, c_day) * interval '1 second')
+            ELSE v_now + greatest(v_wait * (1 + random() / 5), least(coalesce(p_retry_after, 0), c_day) * interval '1 second')
         END,
         ended_at = CASE WHEN v_status <> 'pending' THEN v_now END
     WHERE d.id = p_delivery;
