@@ -55,13 +55,16 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "close-rooms",
         "count-viewers",
         "expire-holds",
+        "fan-webhooks",
         "keep-channel-events",
         "make-partitions",
         "meter-calls",
         "prune-live-events",
         "prune-sessions",
+        "prune-webhooks",
         "relay-events",
         "seal-entries",
+        "send-webhooks",
         "verify-seals",
     ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)
