@@ -79,7 +79,21 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.update_stream(uuid,jsonb,uuid)'),
 ('api.verify_seals(bigint,bigint)'),
 ('api.wallet_balances(uuid)'),
-('api.watch_streams(api.watch_beat[])');
+('api.watch_streams(api.watch_beat[])'),
+('api.create_webhook_endpoint(uuid,text,text[],text)'),
+('api.delete_webhook_endpoint(uuid,uuid)'),
+('api.fan_webhooks(uuid,integer,integer)'),
+('api.finish_webhook(uuid,integer,integer,text,integer,text,integer)'),
+('api.prune_webhooks(integer)'),
+('api.replay_webhook_delivery(uuid,uuid)'),
+('api.rotate_webhook_secret(uuid,uuid)'),
+('api.test_webhook_endpoint(uuid,uuid)'),
+('api.update_webhook_endpoint(uuid,jsonb,uuid)'),
+('api.webhook_lag()');
+
+-- For the scheduler alone: it shows secrets.
+CREATE TEMP TABLE schedulers (signature) ON COMMIT DROP AS VALUES
+('api.lease_webhooks(integer,interval)');
 
 -- For people, and not for the services.
 CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
@@ -119,6 +133,12 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._audit_wallets()', false),
 ('core._cancel_stream(uuid,text,uuid)', false),
 ('core._check_actor(uuid)', false),
+('core._check_webhook(text,text[],text,text)', false),
+('core._disable_webhook(uuid,text)', false),
+('core._lock_webhook(uuid,uuid)', false),
+('core._new_webhook_secret(uuid)', false),
+('core._webhook_wait(integer)', false),
+('core._webhook_wants(text[],text)', false),
 ('core._check_admin(uuid)', false),
 ('core._check_reason(text)', false),
 ('core._check_tip(api.tip_request,text,boolean)', false),
@@ -225,6 +245,8 @@ FROM (
     FROM contract AS c
     UNION ALL
     SELECT p.signature, true, 'tessera_ledger', '{dba, ledger}' FROM people AS p
+    UNION ALL
+    SELECT w.signature, true, 'tessera_ledger', '{scheduler, ledger}' FROM schedulers AS w
     UNION ALL
     SELECT i.signature, i.definer, 'tessera_ledger', '{ledger}' FROM internal AS i
     UNION ALL

@@ -137,7 +137,8 @@ async def _readable(conn: Connection, schema: str, kinds: str) -> set[bool]:
         """
         SELECT DISTINCT has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS yes
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND c.relname <> 'webhook_secrets' AND c.relkind::text = ANY (string_to_array($2, NULL))""",
+        WHERE n.nspname = $1 AND c.relname <> 'webhook_secrets'
+        AND c.relkind::text = ANY (string_to_array($2, NULL))""",
         schema,
         kinds,
     )
