@@ -63,7 +63,7 @@ async def fan_webhooks(context: JobContext) -> int:
         left = until - time.monotonic()
         if left <= 0:
             return made
-        await _nap(context, min(left, POLL_SECONDS))
+        await asyncio.sleep(min(left, POLL_SECONDS))
 
 
 async def _fan(context: JobContext) -> int:
@@ -113,7 +113,7 @@ async def send_webhooks(context: JobContext) -> Outcome:
         if left <= 0:
             break
         if not rows:
-            await _nap(context, min(left, POLL_SECONDS))
+            await asyncio.sleep(min(left, POLL_SECONDS))
     lag = await context.pool.fetchrow("SELECT * FROM api.webhook_lag()")
     assert lag is not None
     seconds = lag["lag"].total_seconds() if lag["lag"] is not None else 0.0
@@ -169,8 +169,3 @@ async def prune_webhooks(context: JobContext) -> int:
         return gone
 
     return await drain(some, batches=PRUNES, full=PRUNE)
-
-
-async def _nap(context: JobContext, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(context.wake.wait(), seconds)

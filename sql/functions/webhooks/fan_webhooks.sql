@@ -16,6 +16,7 @@ AS $$
 DECLARE
     c_bytes CONSTANT integer := 19000;
     v_now CONSTANT timestamptz := clock_timestamp();
+    v_epoch CONSTANT uuid := (SELECT r.epoch FROM core.relay_state AS r);
     v_endpoints uuid [];
     v_channels text [];
     v_woken uuid [];
@@ -30,12 +31,16 @@ BEGIN
     FROM (
         SELECT w.endpoint_id, w.channel
         FROM core.webhook_cursors AS w
-        INNER JOIN core.webhook_endpoints AS e ON e.id = w.endpoint_id AND e.status = 'active' AND e.deleted_at IS NULL
-        INNER JOIN core.users AS u ON u.id = e.user_id AND u.status = 'active'
-        CROSS JOIN core.relay_state AS r
-        LEFT JOIN core.channels AS c ON c.channel = w.channel
+        -- in subqueries: however few rows the planner expects, each position costs a few looks into indexes
         WHERE w.endpoint_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
-            AND (w.seq <> coalesce(c.seq, 0) OR w.epoch <> r.epoch)
+            AND (w.epoch <> v_epoch OR w.seq <> coalesce((SELECT c.seq FROM core.channels AS c WHERE c.channel = w.channel), 0))
+            AND (
+                SELECT
+                    e.status = 'active' AND e.deleted_at IS NULL
+                    AND (SELECT u.status = 'active' FROM core.users AS u WHERE u.id = e.user_id)
+                FROM core.webhook_endpoints AS e
+                WHERE e.id = w.endpoint_id
+            )
         ORDER BY w.endpoint_id, w.channel
         LIMIT p_cursors
         FOR NO KEY UPDATE OF w SKIP LOCKED
