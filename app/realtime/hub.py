@@ -265,11 +265,11 @@ class Hub:
             channel.add(encoded)
             if not channel.live:
                 continue
-            frames = [text_frame(payload) for payload in events(channel.name, encoded)]
-            for frame in frames:
-                for socket in tuple(channel.live):
-                    socket.write(frame)
+            frames = [text_frame(payload) for _, payload in events(channel.name, encoded)]
+            written = frames[0] if len(frames) == 1 else b"".join(frames)
             FRAMES_SENT.inc(len(frames) * len(channel.live))
+            for socket in tuple(channel.live):
+                socket.write_live(written)
         return more
 
     def _begin(self, epoch: UUID | None, rows: int) -> None:
