@@ -2022,7 +2022,7 @@ ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
 
-CREATE FUNCTION api.follow_channels(p_requests api.follow_request[]) RETURNS SETOF api.follow_outcome
+CREATE FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean DEFAULT true) RETURNS SETOF api.follow_outcome
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2041,14 +2041,14 @@ BEGIN
     ) AS q
     LEFT JOIN LATERAL (
         SELECT a.epoch, a.seq, a.first_seq FROM api.channel_position(q.channel) AS a
-    ) AS p ON (q.refusal).error_code IS NULL
+    ) AS p ON p_positions AND (q.refusal).error_code IS NULL
     ORDER BY q.ord;
 END;
 $$;
 
-ALTER FUNCTION api.follow_channels(p_requests api.follow_request[]) OWNER TO tessera_ledger;
+ALTER FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[]) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
+COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position (without p_positions only whether they may) or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
 
 CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
@@ -10358,10 +10358,10 @@ GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_app;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;

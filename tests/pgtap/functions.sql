@@ -56,7 +56,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.relay_events(integer,boolean)'),
 ('api.relay_lag()'),
-('api.follow_channels(api.follow_request[])'),
+('api.follow_channels(api.follow_request[],boolean)'),
 ('api.leave_streams(api.watch_beat[])'),
 ('api.read_channels(text[],bigint[],integer)'),
 ('api.stream_audience(uuid[],integer)'),
