@@ -12,6 +12,7 @@ from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
+from app.realtime.routes import realtime_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
@@ -20,6 +21,7 @@ ROUTERS: list[Router] = [
     health_router,
     metrics_router,
     docs_router,
+    realtime_router,
     accounts_router,
     wallets_router,
     tips_router,

@@ -1,8 +1,8 @@
 """Every event: its name, what it holds, whom it reaches, when it is written.
 
 A new type of event: a struct here (or the API's own, made strict) and an entry of ``EVENTS``; then ``./run asyncapi``.
-tests/contract/test_events.py compares the names with what the SQL functions write, and after each test with a database the
-harness decodes every event that was written, strictly, and looks at its channels.
+tests/contract/test_events.py compares the names with what the SQL functions write, and after each test with a database
+the harness decodes every event that was written, strictly, and looks at its channels.
 
 Amounts are whole numbers of the asset's minor unit; times are RFC 3339. A payload never says more than everybody in its
 channels may know.

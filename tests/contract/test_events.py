@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import msgspec
 import pytest
 
-from app.realtime.events import CHANNELS, EVENTS
+from app.realtime.asyncapi import Frame, asyncapi
+from app.realtime.events import CHANNELS, EVENTS, TipSent, WalletChanged
+from scripts.asyncapi import ASYNCAPI, EVENTS_MD, examples_of, fits, render_events, render_json
 from tests.contract.sources import FunctionSource, function_sources
 
 _NAME = r"'([a-z]+\.[a-z_]*)'"
@@ -42,3 +46,45 @@ def test_an_event_is_declared_whole(name: str) -> None:
     assert spec.when.endswith(".")
     assert spec.struct.__doc__
     assert spec.struct.__struct_config__.forbid_unknown_fields
+
+
+def test_the_documents_say_what_is_declared() -> None:
+    """After a change of app/realtime/events.py: ./run asyncapi."""
+    assert render_json() == ASYNCAPI.read_text()
+    assert render_events(examples_of(EVENTS_MD.read_text())) == EVENTS_MD.read_text()
+
+
+def test_each_form_of_event_has_an_example_that_fits() -> None:
+    examples = examples_of(EVENTS_MD.read_text())
+    assert [type_ for type_, example in examples.items() if not fits(type_, example)] == []
+    assert {EVENTS[type_].struct for type_ in examples} == {spec.struct for spec in EVENTS.values()}
+
+
+def _references(node: object) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*map(_references, node))
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*map(_references, node.values()))
+    return set()
+
+
+def _there(document: dict[str, Any], reference: str) -> bool:
+    at: Any = document
+    for step in reference.removeprefix("#/").split("/"):
+        at = at.get(step) if isinstance(at, dict) else None
+    return at is not None
+
+
+def test_every_reference_leads_somewhere_and_the_protocol_has_its_place() -> None:
+    protocol = (Frame("client", TipSent, "Said."), Frame("server", WalletChanged, "Answered."))
+    for document in (asyncapi(), asyncapi(protocol)):
+        assert [found for found in _references(document) if not _there(document, found)] == []
+    made = asyncapi(protocol)
+    assert made["operations"]["clientSays"]["action"] == "receive"
+    assert made["operations"]["serverSays"]["messages"] == [{"$ref": "#/channels/socket/messages/WalletChanged"}]
+    assert made["components"]["messages"]["TipSent"]["summary"] == "Said."
+
+
+def test_who_reads_is_told_that_fields_may_come() -> None:
+    assert b'additionalProperties":false' not in msgspec.json.encode(asyncapi())

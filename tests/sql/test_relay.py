@@ -15,6 +15,7 @@ from tests.support.postgres import Connection
 
 RELAY = "SELECT * FROM api.relay_events($1)"
 POSITION = "SELECT * FROM api.channel_position($1)"
+pytestmark = pytest.mark.makes_events
 READ = "SELECT * FROM api.read_channel($1, $2, $3, $4)"
 LAG = "SELECT * FROM api.relay_lag()"
 PUT = "INSERT INTO core.outbox (type, channels, payload) VALUES ($1, $2, '{}')"

@@ -1,7 +1,7 @@
 -- _expire_holds: give back what holds of some wallets set aside and no longer may.
 -- Locks    nothing; called when the wallets are locked
 -- Decides  which holds are past their time, by the clock
--- Writes   holds, wallets (held, debt), outbox 'hold.expired' and 'wallet.changed'
+-- Writes   holds, wallets (held, debt), outbox 'wallet.changed' and 'hold.expired'
 -- Errors   none
 CREATE OR REPLACE FUNCTION core._expire_holds(p_wallets uuid []) RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -26,13 +26,13 @@ BEGIN
         RETURNING w.id, w.owner_id, core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0) AS payload
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
-        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
-        FROM due AS d
-        INNER JOIN wallet AS w ON w.id = d.wallet_id
-        UNION ALL
         SELECT 'wallet.changed', core._user_channels(w.owner_id, NULL), w.payload
         FROM wallet AS w
         WHERE w.owner_id IS NOT NULL
+        UNION ALL
+        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
+        FROM due AS d
+        INNER JOIN wallet AS w ON w.id = d.wallet_id
     )
     SELECT count(*) INTO v_count FROM due;
     RETURN v_count;

@@ -1,7 +1,7 @@
 -- place_hold: set an amount of a wallet aside.
 -- Locks    the wallet
 -- Decides  status; that the amount is there without any overdraft, holds that have expired not counted
--- Writes   holds, wallets (held), idempotency_keys, outbox 'hold.placed' and 'wallet.changed'; holds that have
+-- Writes   holds, wallets (held), idempotency_keys, outbox 'wallet.changed' and 'hold.placed'; holds that have
 --          expired
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS105 METADATA_TOO_LARGE, TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS109 INVALID_KIND, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
@@ -92,9 +92,9 @@ BEGIN
     )
     RETURNING * INTO v_hold;
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
     INSERT INTO core.outbox (type, channels, payload)
     VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
-    PERFORM core._wallet_event(p_wallet);
     RETURN v_receipt;
 END;
 $$;
