@@ -2541,9 +2541,9 @@ BEGIN
     )
     RETURNING * INTO v_hold;
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
     INSERT INTO core.outbox (type, channels, payload)
     VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
-    PERFORM core._wallet_event(p_wallet);
     RETURN v_receipt;
 END;
 $$;
@@ -3148,9 +3148,9 @@ BEGIN
     RETURNING w.* INTO v_wallet;
     v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(v_wallet_id);
     INSERT INTO core.outbox (type, channels, payload)
     VALUES ('hold.released', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
-    PERFORM core._wallet_event(v_wallet_id);
     RETURN v_receipt;
 END;
 $$;
@@ -5759,13 +5759,13 @@ BEGIN
         RETURNING w.id, w.owner_id, core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0) AS payload
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
-        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
-        FROM due AS d
-        INNER JOIN wallet AS w ON w.id = d.wallet_id
-        UNION ALL
         SELECT 'wallet.changed', core._user_channels(w.owner_id, NULL), w.payload
         FROM wallet AS w
         WHERE w.owner_id IS NOT NULL
+        UNION ALL
+        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
+        FROM due AS d
+        INNER JOIN wallet AS w ON w.id = d.wallet_id
     )
     SELECT count(*) INTO v_count FROM due;
     RETURN v_count;

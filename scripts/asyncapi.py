@@ -1,7 +1,7 @@
 """docs/asyncapi.json and docs/events.md, from the structs of app/realtime/events.py.
 
 `./run asyncapi` writes them, tests/contract/test_events.py compares. Each example in docs/events.md is a payload that a
-test wrote: it stays as it is while it fits its struct; for a new one run that test with TESSERA_WRITE_EXAMPLES=1 before.
+test wrote: it stays while it fits its struct; for a new one run such a test with TESSERA_WRITE_EXAMPLES=1 before.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ def render_events(examples: dict[str, str]) -> str:
     for spec in EVENTS.values():
         groups.setdefault(spec.struct, []).append(spec)
     for struct, specs in groups.items():
-        parts.append(f"\n## {', '.join(f'`{spec.type}`' for spec in specs)}\n\n{(struct.__doc__ or '').strip()}\n\n")
+        parts.append(f"\n## {', '.join(f'`{spec.name}`' for spec in specs)}\n\n{(struct.__doc__ or '').strip()}\n\n")
         parts.append("| event | when | channels |\n| --- | --- | --- |\n")
         for spec in specs:
             where = "; ".join(f"`{kind}{'' if kind in NO_ID else ':'}` {who}" for kind, who in spec.channels.items())
-            parts.append(f"| `{spec.type}` | {spec.when} | {where} |\n")
+            parts.append(f"| `{spec.name}` | {spec.when} | {where} |\n")
         parts.append("\n| field | type | |\n| --- | --- | --- |\n")
         for name, field in schemas[struct.__name__]["properties"].items():
             parts.append(f"| `{name}` | {_type(field)} | {field.get('description', '')} |\n")
-        example = next((spec.type for spec in specs if spec.type in examples), None)
+        example = next((spec.name for spec in specs if spec.name in examples), None)
         if example is not None:
             parts.append(f"\nAn example, `{example}`:\n\n```json\n{examples[example]}\n```\n")
     return "".join(parts)

@@ -53,7 +53,7 @@ def _channel(kind: str, specs: list[EventSpec]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "address": kind if kind in NO_ID else f"{kind}:{{{kind}_id}}",
         "description": CHANNELS[kind],
-        "messages": {spec.type: {"$ref": f"#/components/messages/{spec.type}"} for spec in specs},
+        "messages": {spec.name: {"$ref": f"#/components/messages/{spec.name}"} for spec in specs},
     }
     if kind not in NO_ID:
         whose = "user" if kind == "creator" else kind
@@ -78,8 +78,8 @@ def asyncapi(protocol: Sequence[Frame] = PROTOCOL) -> dict[str, Any]:
     for kind in CHANNELS:
         specs = [spec for spec in events if kind in spec.channels]
         channels[kind] = _channel(kind, specs)
-        operations[f"{kind}Events"] = _sends(kind, f"Events of {kind} channels.", [spec.type for spec in specs])
-    messages = {spec.type: _message(spec.type, spec.when, spec.struct) for spec in events}
+        operations[f"{kind}Events"] = _sends(kind, f"Events of {kind} channels.", [spec.name for spec in specs])
+    messages = {spec.name: _message(spec.name, spec.when, spec.struct) for spec in events}
     structs = {spec.struct.__name__: spec.struct for spec in events}
     if protocol:
         _add_protocol(protocol, channels, operations, messages)

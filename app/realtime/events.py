@@ -247,7 +247,7 @@ class JobState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class EventSpec(msgspec.Struct, frozen=True):
     """A type of event."""
 
-    type: str
+    name: str
     struct: type[msgspec.Struct]
     channels: Mapping[str, str]
     """Kinds of channels (keys of CHANNELS) that it may go to, and whose."""
@@ -358,5 +358,5 @@ _SPECS = (
     EventSpec("job.failed", JobState, _OPS, "A job of the scheduler failed for the third time in a row."),
     EventSpec("job.recovered", JobState, _OPS, "It succeeded, after three failures or more."),
 )
-EVENTS: Mapping[str, EventSpec] = {spec.type: spec for spec in _SPECS}
+EVENTS: Mapping[str, EventSpec] = {spec.name: spec for spec in _SPECS}
 """All types of events by name: `<noun>.<past participle>`, but for those that tell of a state."""

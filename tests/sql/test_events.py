@@ -1,4 +1,4 @@
-"""Events that tell of wallets, of tickets, and of what operators should see. The harness holds all against their structs."""
+"""Events that tell of wallets, of tickets, and of what operators should see; the harness holds all against structs."""
 
 from __future__ import annotations
 

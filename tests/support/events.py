@@ -51,7 +51,7 @@ async def event_faults(conn: Connection) -> list[str]:
         for fault in channel_faults(spec, row["channels"]):
             found[row["type"]] = fault
     for type_, payloads in by_type.items():
-        decoder = msgspec.json.Decoder(EVENTS[type_].struct)
+        decoder: msgspec.json.Decoder[msgspec.Struct] = msgspec.json.Decoder(EVENTS[type_].struct)
         for payload in payloads:
             try:
                 decoder.decode(payload)
