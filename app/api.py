@@ -21,7 +21,6 @@ ROUTERS: list[Router] = [
     health_router,
     metrics_router,
     docs_router,
-    realtime_router,
     accounts_router,
     wallets_router,
     tips_router,
@@ -30,5 +29,6 @@ ROUTERS: list[Router] = [
     bans_router,
     calls_router,
     live_router,
+    realtime_router,
     admin_router,
 ]

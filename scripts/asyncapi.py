@@ -27,10 +27,11 @@ in each channel ([relay.md](relay.md)), so whoever follows a channel gets each o
 `./run asyncapi` from `app/realtime/events.py`; do not edit. The same for machines is [asyncapi.json](asyncapi.json),
 which the API serves at `/api/v1/asyncapi.json`.
 
-An event has a `type`, a time (`created_at`) and a `payload`, which is told of here. Amounts are whole numbers of the
-asset's minor unit, tokens for `TOKEN`; ids are UUIDs; times are RFC 3339. Fields may be added: pass over those you do
-not know. An event goes to all its channels with the same payload, and each channel numbers it for itself: whoever
-follows two of them may get it twice. Within one commit, events of a wallet come in the order of its entries.
+An event has a `type`, a time, and data of which this page tells (`data` on a WebSocket, [realtime.md](realtime.md);
+`payload` in SQL). Amounts are whole numbers of the asset's minor unit, tokens for `TOKEN`; ids are UUIDs; times are
+RFC 3339. Fields may be added: pass over those you do not know. An event goes to all its channels with the same data,
+and each channel numbers it for itself: whoever follows two of them may get it twice. Within one commit, events of a
+wallet come in the order of its entries.
 
 **Wallets.** `wallet.changed` comes before the event of what changed it, with the wallet as the whole batch leaves it:
 of 500 tips to one creator in one commit, the creator's wallet is told of once. A hold that expires on the way is told

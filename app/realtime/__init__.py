@@ -1,6 +1,16 @@
-"""Events and how they reach those who follow them.
+"""Realtime: whoever follows a channel gets its events in order over a WebSocket (docs/realtime.md).
 
-Every event is a row of core.outbox, written in the commit that it tells of; the relay (docs/relay.md) numbers it in
-each of its channels. What an event is called, holds and reaches is in ``app.realtime.events``; docs/events.md and the
-AsyncAPI document (docs/asyncapi.json, ``GET /api/v1/asyncapi.json``) are made from there.
+Tables of its own: ``core.realtime_tickets``. Functions: ``api.follow_channels``, ``api.read_channels``,
+``api.stream_audience``, ``api.leave_streams``. The log of the channels is the relay's (docs/relay.md).
+
+    wire.py         the one way to the network: a frame that is made once is written to any number of sockets
+    protocol.py     what is said over a socket, as structs
+    events.py       every type of event: its name, what it holds, whom it reaches (docs/events.md is made from there)
+    asyncapi.py     the AsyncAPI document
+    channel.py      a channel that somebody here follows: its newest events, and who gets the next ones
+    hub.py          reads the log once for everybody, and hands it out
+    sockets.py      one socket: who it is, what it follows, what it asks
+    guard.py        looks at everybody's rights again
+    presence.py     who watches which stream
+    service.py      puts them together; routes.py: the ticket and the upgrade
 """

@@ -12,12 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from app.realtime import protocol as said
 from app.realtime.events import CHANNELS, EVENTS, NO_ID, EventSpec
 
 SOCKET = "/api/v1/realtime"
 
 
-class Frame(NamedTuple):
+class Said(NamedTuple):
     """A message of the WebSocket's own protocol."""
 
     direction: Literal["client", "server"]
@@ -26,8 +27,22 @@ class Frame(NamedTuple):
     summary: str
 
 
-PROTOCOL: Sequence[Frame] = ()
-"""Operations and their replies, as structs: what is listed here is in the document."""
+PROTOCOL: Sequence[Said] = (
+    Said("client", said.Auth, "Say who you are, or prolong it."),
+    Said("client", said.Subscribe, "Follow a channel."),
+    Said("client", said.Unsubscribe, "Follow it no longer."),
+    Said("client", said.Presence, "Be counted as a viewer, or alive in a call."),
+    Said("client", said.Ping, "Ask whether the server is there."),
+    Said("server", said.Authenticated, "The reply to `auth`."),
+    Said("server", said.Subscribed, "The reply to `subscribe`."),
+    Said("server", said.Unsubscribed, "The reply to `unsubscribe`."),
+    Said("server", said.Present, "The reply to `presence`, and who has come and gone."),
+    Said("server", said.Pong, "The reply to `ping`."),
+    Said("server", said.Refused, "The reply to a request that was refused."),
+    Said("server", said.Events, "Events of a channel: `data` of each is what its message has for payload."),
+    Said("server", said.Revoked, "A channel that may not be followed any more."),
+)
+"""Operations and their replies (app/realtime/protocol.py): what is listed here is in the document."""
 
 
 def _schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
@@ -70,7 +85,7 @@ def _sends(channel: str, summary: str, messages: Iterable[str], action: str = "s
     }
 
 
-def asyncapi(protocol: Sequence[Frame] = PROTOCOL) -> dict[str, Any]:
+def asyncapi(protocol: Sequence[Said] = PROTOCOL) -> dict[str, Any]:
     """The document as plain data."""
     events = list(EVENTS.values())
     channels: dict[str, Any] = {}
@@ -109,7 +124,7 @@ def asyncapi(protocol: Sequence[Frame] = PROTOCOL) -> dict[str, Any]:
 
 
 def _add_protocol(
-    protocol: Sequence[Frame], channels: dict[str, Any], operations: dict[str, Any], messages: dict[str, Any]
+    protocol: Sequence[Said], channels: dict[str, Any], operations: dict[str, Any], messages: dict[str, Any]
 ) -> None:
     """The WebSocket itself as a channel; the document is the server's, so it receives what clients send."""
     names = {frame.struct.__name__ for frame in protocol}
@@ -122,9 +137,9 @@ def _add_protocol(
         ("client", "receive", "What clients send."),
         ("server", "send", "What the server sends."),
     ):
-        said = [frame.struct.__name__ for frame in protocol if frame.direction == direction]
-        if said:
-            operations[f"{direction}Says"] = _sends("socket", summary, said, action)
+        names_said = [frame.struct.__name__ for frame in protocol if frame.direction == direction]
+        if names_said:
+            operations[f"{direction}Says"] = _sends("socket", summary, names_said, action)
     for frame in protocol:
         messages[frame.struct.__name__] = _message(frame.struct.__name__, frame.summary, frame.struct)
 
