@@ -13,6 +13,8 @@ from tests.support.application import running_client
 from tests.support.postgres import Clone, Connection
 from tests.support.webhooks import fan, put, relay
 
+pytestmark = pytest.mark.makes_events
+
 URL = "https://shop.example.com/hooks"
 LEASE = "SELECT * FROM api.lease_webhooks(50)"
 FINISH = "SELECT api.finish_webhook($1, $2, $3, $4, 12, $5)"

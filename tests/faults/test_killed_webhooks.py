@@ -11,11 +11,15 @@ import random
 from collections import defaultdict
 from uuid import UUID
 
+import pytest
+
 from tests.conftest import Connect
 from tests.support.money import person
 from tests.support.postgres import Clone, Connection
 from tests.support.processes import Scheduler, kill, schedulers
 from tests.support.webhooks import Answer, Received, Receiver, answer, endpoint, put, receiving, relay
+
+pytestmark = pytest.mark.makes_events
 
 KILLS = 20 if int(os.environ.get("TESSERA_TEST_EFFORT", "1")) > 1 else 4
 USERS, EVENTS = 6, 40 * KILLS

@@ -20,6 +20,8 @@ from tests.support.money import Tip, person, set_rate, tip
 from tests.support.postgres import Clone, Connection
 from tests.support.webhooks import Received, Receiver, answer, endpoint, put, receiving, relay
 
+pytestmark = pytest.mark.makes_events
+
 JOBS = {job.name: job for job in all_jobs()}
 DUE = """
     UPDATE core.webhook_deliveries SET due_at = now() WHERE status = 'pending';

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.conftest import Connect
 from tests.support.money import person
 from tests.support.postgres import Connection
 from tests.support.webhooks import FAN, endpoint, put, relay
+
+pytestmark = pytest.mark.makes_events
 
 USERS, BACKLOG, HISTORY = 2_000, 20_000, 20_000
 LEASE = "SELECT * FROM api.lease_webhooks(20)"

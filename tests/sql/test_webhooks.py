@@ -19,6 +19,8 @@ from tests.support.money import person, refused, set_rate, until_waiting, withou
 from tests.support.postgres import Connection
 from tests.support.webhooks import FAN, MAKE, endpoint, fan, put, relay
 
+pytestmark = pytest.mark.makes_events
+
 LEASE = "SELECT * FROM api.lease_webhooks($1, $2)"
 FINISH = "SELECT api.finish_webhook($1, $2, $3, $4, 7)"
 UPDATE = "SELECT * FROM api.update_webhook_endpoint($1, $2, $3)"
