@@ -15,6 +15,7 @@ from app.live.routes import live_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
+from app.widgets.routes import widgets_router
 
 ROUTERS: list[Router] = [
     health_router,
@@ -29,4 +30,5 @@ ROUTERS: list[Router] = [
     calls_router,
     live_router,
     admin_router,
+    widgets_router,
 ]

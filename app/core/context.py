@@ -68,6 +68,7 @@ class RequestInfo:
         "origin",
         "actor",
         "csp",
+        "resource_policy",
         "status",
         "started",
     )
@@ -85,6 +86,7 @@ class RequestInfo:
     origin: bytes | None
     actor: Actor | None
     csp: bytes | None
+    resource_policy: bytes | None
     status: int
     started: float
 

@@ -1,0 +1,1 @@
+"""Realtime: the channels of events over WebSockets (docs/realtime.md)."""
