@@ -460,7 +460,7 @@ class RealtimeClient:
             channel.presence_due = time.monotonic() + min(max(left / 3, 1), 2 * AGAIN_SECONDS)
         elif op == "auth" and frame.op != "error" and frame.expires_at is not None:
             left = (frame.expires_at - datetime.now(UTC)).total_seconds()
-            self._renewal_due = time.monotonic() + max(left - min(RENEWAL_MARGIN_SECONDS, left / 4), AGAIN_SECONDS)
+            self._renewal_due = time.monotonic() + max(left - min(RENEWAL_MARGIN_SECONDS, left / 4), 1)
 
     def _subscribed(self, channel: _Channel, frame: _Frame) -> None:
         before = channel.position

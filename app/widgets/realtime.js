@@ -205,7 +205,7 @@ class Realtime {
   #welcome({ expires_at }) {
     const now = Date.now() + this.skew;
     this.expires = expires_at && Date.parse(expires_at);
-    this.renewAt = Math.max(this.expires - Math.min(60000, (this.expires - now) / 4), now + 10000);
+    this.renewAt = Math.max(this.expires - Math.min(60000, (this.expires - now) / 4), now + 1000);
     if (this.ready) return;
     clearTimeout(this.timer);
     this.ready = true;
