@@ -26,7 +26,7 @@ async def realtime_js(request: Request[Any, Any, Any]) -> Response[bytes]:
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if _HEADERS["ETag"] in known:
         return Response(b"", status_code=304, headers=_HEADERS)
-    return Response(_REALTIME, media_type="text/javascript; charset=utf-8", headers=_HEADERS)
+    return Response(_REALTIME, media_type="text/javascript", headers=_HEADERS)
 
 
 widgets_router = Router(path="/widgets", route_handlers=[realtime_js])

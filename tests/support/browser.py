@@ -151,3 +151,28 @@ async def running_browser() -> AsyncIterator[Browser]:
             process.kill()
             await process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def serving(pages: dict[str, bytes]) -> AsyncIterator[str]:
+    """A small web server with these HTML pages, of an origin of its own: its URL. `pages` may be changed meanwhile."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = pages.get(head.split()[1].decode().partition("?")[0])
+            status = b"404 Not Found" if body is None else b"200 OK"
+            body = body or b""
+            writer.write(b"HTTP/1.1 %s\r\nContent-Type: text/html; charset=utf-8\r\n" % status)
+            writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
