@@ -90,7 +90,7 @@ async def show(database: Clone, db: Connection) -> AsyncIterator[Show]:
     async with (
         serving(pages) as origin,
         running_node(database.settings(cors_origins=(origin,))) as node,
-        Proxy("127.0.0.1", node.port) as proxy,
+        Proxy(node.port) as proxy,
         running_browser() as browser,
     ):
         fan, creator = await register(node.http), await register(node.http)

@@ -37,7 +37,7 @@ async def fake() -> AsyncIterator[FakeRealtime]:
 @pytest_asyncio.fixture
 async def proxy(fake: FakeRealtime) -> AsyncIterator[Proxy]:
     """Between the client and the service."""
-    async with Proxy("127.0.0.1", fake.port) as between:
+    async with Proxy(fake.port) as between:
         yield between
 
 

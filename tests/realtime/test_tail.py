@@ -81,7 +81,7 @@ async def test_it_prints_what_was_and_goes_on_where_it_was(cast: Cast, tmp_path:
 
 
 async def test_it_follows_through_cuts_until_it_is_ended(cast: Cast, tmp_path: Path) -> None:
-    async with Proxy("127.0.0.1", cast.node.port) as proxy:
+    async with Proxy(cast.node.port) as proxy:
         file = tmp_path / "positions.json"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "app.cli", "tail", cast.channel, "--from", "start", "--json"),

@@ -1,6 +1,6 @@
 """A network that fails: a TCP proxy that cuts, delays, stalls, half-closes, throttles and refuses.
 
-    async with Proxy("127.0.0.1", 5432) as proxy:
+    async with Proxy(8000) as proxy:
         url = proxy.instead_of(url)       # the same URL, by way of the proxy
         proxy.cut()                       # every connection is reset
         proxy.half_close(UP)              # the server reads an end, and may go on writing
@@ -14,6 +14,7 @@ TCP goes on promising what it promises: what arrives is in order and whole, up t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
 import struct
@@ -22,7 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 Direction = Literal["up", "down"]
 UP: Final = "up"
@@ -54,11 +55,9 @@ class Link:
 
 
 class Proxy:
-    """A proxy on a port of its own (`port`) before the server at `host` and `target`."""
+    """A proxy on a port of its own (`port`) before what listens at these ports or Unix sockets, in turn."""
 
-    def __init__(self, host: str, target: int) -> None:
-        self.host = host
-        self.target = target
+    def __init__(self, *targets: int | str) -> None:
         self.port = 0
         self.delay_seconds = 0.0
         """How long each piece is held back, both ways."""
@@ -67,6 +66,7 @@ class Proxy:
         self.links: set[Link] = set()
         self.done: Counter[str] = Counter()
         """How often what was done to connections."""
+        self._targets = itertools.cycle(targets)
         self._flows = {UP: asyncio.Event(), DOWN: asyncio.Event()}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,7 +89,7 @@ class Proxy:
         """The URL of the server, by way of this proxy."""
         parts = urlsplit(url)
         credentials, at, _ = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}"))
+        return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}", query=""))
 
     def cut(self, some: Sequence[Link] | None = None) -> None:
         """Reset these connections, or all."""
@@ -177,7 +177,7 @@ class Proxy:
                 reset(writer)
                 return
             try:
-                upstream, server = await asyncio.open_connection(self.host, self.target)
+                upstream, server = await self._open()
             except OSError:
                 reset(writer)
                 return
@@ -193,6 +193,12 @@ class Proxy:
             reset(writer)  # the proxy ends
         finally:
             self._tasks.discard(task)
+
+    async def _open(self) -> tuple[StreamReader, StreamWriter]:
+        target = next(self._targets)
+        if isinstance(target, str):
+            return await asyncio.open_unix_connection(target)
+        return await asyncio.open_connection("127.0.0.1", target)
 
     async def _pump(self, link: Link, direction: Direction, reader: StreamReader) -> None:
         end = link.ends[direction]
@@ -220,3 +226,12 @@ def reset(writer: StreamWriter) -> None:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()
+
+
+def target_of(url: str) -> int | str:
+    """Where the database of a URL listens: its port, or its Unix socket."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    port = int(query["port"][0]) if "port" in query else parts.port or 5432
+    folder = query.get("host", [""])[0]
+    return f"{folder}/.s.PGSQL.{port}" if folder.startswith("/") else port

@@ -33,7 +33,7 @@ async def _echo(reader: StreamReader, writer: StreamWriter) -> None:
 async def proxy() -> AsyncIterator[Proxy]:
     """Before a server that says again what it hears, and goodbye at the end."""
     server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-    async with Proxy("127.0.0.1", server.sockets[0].getsockname()[1]) as made:
+    async with Proxy(server.sockets[0].getsockname()[1]) as made:
         yield made
     server.close()
 
