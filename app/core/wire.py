@@ -54,6 +54,11 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if scope is not None:
             cast("dict[str, Any]", scope["extensions"])[EXTENSION] = self
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # it was refused: uvicorn would complain that nobody answered
+
     def write(self, frame: bytes) -> int:
         """See Wire."""
         if self.close_sent or self.disconnected or self.transport.is_closing():

@@ -91,7 +91,7 @@ class Realtime:
             return
         origin = _origin(info.origin.decode("latin-1"))
         own = origin.partition("://")[2] == (host or b"").decode("latin-1").lower()
-        if not own and origin not in self._origins and "*" not in self._origins:
+        if not (own and origin) and origin not in self._origins and "*" not in self._origins:
             raise error("ORIGIN_NOT_ALLOWED")
 
     def check_address(self, address: str) -> None:
@@ -157,12 +157,12 @@ def _origin(url: str) -> str:
     """Scheme and host of a URL, as browsers write an Origin."""
     if url == "*":
         return url
-    parts = urlsplit(url.strip().lower())
-    default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
+        parts = urlsplit(url.strip().lower())
         port = parts.port
     except ValueError:
         return ""
+    default = {"http": 80, "https": 443}.get(parts.scheme)
     host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"
