@@ -30,11 +30,11 @@ from tests.support.processes import kill, start
 from tests.support.proxy import Proxy, target_of
 
 FULL = int(os.environ.get("TESSERA_TEST_EFFORT", "1")) > 1
-TIPS, SOCKETS, CREATORS, LANES = (10_000, 200, 20, 32) if FULL else (300, 20, 4, 8)
+TIPS, SOCKETS, CREATORS, LANES = (10_000, 200, 20, 200) if FULL else (300, 20, 4, 8)
 FANS, FOLLOWED = 8, 3
-LIFE_SECONDS = (2.0, 10.0) if FULL else (1.0, 3.0)
+LIFE_SECONDS = (5.0, 20.0) if FULL else (1.0, 3.0)
 """How long a process lives from when it was ready."""
-PACE_SECONDS = 0.05 if FULL else 0.4
+PACE_SECONDS = 0.1 if FULL else 0.4
 """Between two tips of a lane, at most."""
 WEATHER_SECONDS = (0.5, 2.0) if FULL else (0.2, 1.0)
 WAIT_SECONDS = 120
