@@ -237,4 +237,4 @@ async def test_the_events_have_a_document_of_their_own(client: httpx.AsyncClient
     answer = await client.get(api("/asyncapi.json"))
     assert answer.headers["content-type"] == "application/json"
     assert answer.content == asyncapi_json()
-    assert set(answer.json()["components"]["messages"]) == set(EVENTS)
+    assert set(answer.json()["components"]["messages"]) > set(EVENTS)  # and what the socket itself says
