@@ -1798,7 +1798,7 @@ CREATE VIEW api.token_packages AS
     currency,
     active_from,
     active_to,
-    ((active_from <= now()) AND ((active_to IS NULL) OR (active_to > now()))) AS active
+    ((active_from <= clock_timestamp()) AND ((active_to IS NULL) OR (active_to > clock_timestamp()))) AS active
    FROM core.token_packages p;
 
 ALTER VIEW api.token_packages OWNER TO tessera_owner;
@@ -4971,7 +4971,7 @@ CREATE FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp 
         sum(p.amount - least(p.refunded + p.disputed, p.amount)),
         sum(p.tokens),
         sum(p.reversed),
-        sum(p.tokens - p.reversed) * core._rate('token_value')
+        sum(p.tokens - p.reversed) * core._rate('token_value', 'TOKEN')
     FROM core.payments AS p
     WHERE p.paid_at >= p_from AND p.paid_at < p_to
     GROUP BY p.currency
@@ -11163,6 +11163,18 @@ CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCAT
 CREATE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER meter_blocks_guard_writes BEFORE INSERT OR UPDATE ON core.meter_blocks FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_events_guard_history BEFORE DELETE OR TRUNCATE ON core.payment_events FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_events_guard_writes BEFORE INSERT OR UPDATE ON core.payment_events FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.payment_transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_transfers_guard_writes BEFORE INSERT ON core.payment_transfers FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payments_guard_history BEFORE DELETE OR TRUNCATE ON core.payments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payments_guard_writes BEFORE INSERT OR UPDATE ON core.payments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 

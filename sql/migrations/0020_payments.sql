@@ -257,7 +257,7 @@ SELECT
     p.currency,
     p.active_from,
     p.active_to,
-    p.active_from <= now() AND (p.active_to IS NULL OR p.active_to > now()) AS active
+    p.active_from <= clock_timestamp() AND (p.active_to IS NULL OR p.active_to > clock_timestamp()) AS active
 FROM core.token_packages AS p;
 COMMENT ON VIEW api.token_packages IS 'What tokens are sold in: price in the minor unit of currency; the buyer gets tokens + bonus.';
 

@@ -25,7 +25,7 @@ AS $$
         sum(p.amount - least(p.refunded + p.disputed, p.amount)),
         sum(p.tokens),
         sum(p.reversed),
-        sum(p.tokens - p.reversed) * core._rate('token_value')
+        sum(p.tokens - p.reversed) * core._rate('token_value', 'TOKEN')
     FROM core.payments AS p
     WHERE p.paid_at >= p_from AND p.paid_at < p_to
     GROUP BY p.currency
