@@ -29,6 +29,7 @@ from app.core.ratelimit import RateLimits
 from app.core.revocation import RevocationListener
 from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
 from app.live.service import Live
+from app.payments.service import Payments
 from app.settings import Settings, load_settings
 
 BODY_LIMIT = 1024 * 1024
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     context.auth = Authenticator(TokenSigner(settings), context.get(Credentials), context.limits)
     context.get(Accounts)
     context.get(Live)
+    context.get(Payments)
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,

@@ -42,3 +42,9 @@ SEAL_VIOLATIONS = Gauge("tessera_seal_violations", "Sealed blocks that are not w
 RELAY_EVENTS = Counter("tessera_relay_events", "Events that this process has relayed into channels.")
 RELAY_LAG = Gauge("tessera_relay_lag_seconds", "Age of the first event that is not relayed. Alert above 10.")
 RELAY_BACKLOG = Gauge("tessera_relay_backlog", "About how many events are not relayed.")
+
+PAYMENT_FINDINGS = Counter(
+    "tessera_payment_findings_total",
+    "What did not match when a day of a payment provider was compared with the ledger, by provider.",
+    ("provider",),
+)

@@ -346,6 +346,14 @@ SELECT
 FROM core.payment_customers AS c;
 COMMENT ON VIEW api.payment_customers IS 'What providers call a user.';
 
+CREATE VIEW api.provider_days AS
+SELECT
+    d.provider,
+    d.day,
+    d.fetched_at
+FROM core.provider_days AS d;
+COMMENT ON VIEW api.provider_days IS 'Days (UTC) whose records were fetched from a provider, for api.reconcile.';
+
 GRANT SELECT ON
 core.token_packages, core.payments, core.payment_transfers, core.payment_refunds, core.payment_disputes, core.payment_events,
 core.payment_customers, core.provider_days, core.provider_records TO tessera_ledger, tessera_dba;

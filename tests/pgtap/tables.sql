@@ -26,6 +26,7 @@ FROM (VALUES
 ('api.payment_refunds', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.payments', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.token_packages', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('api.provider_days', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.rate_names', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.rates', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.refunds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
