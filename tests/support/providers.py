@@ -1,5 +1,5 @@
-"""Payment providers of our own: they speak the parts of Stripe's, Paystack's and PayPal's HTTP interfaces that we use, over
-real sockets, remember what they did by the ids it was asked for with, and sign webhooks. From their documentation.
+"""Payment providers of our own: they speak the parts of Stripe's, Paystack's and PayPal's HTTP interfaces that we use,
+over real sockets, remember what they did by the ids it was asked for with, and sign webhooks. From their documentation.
 
 `cut` makes the next answers be lost after the work was done; `down` has them answer 500 before any work.
 """
@@ -209,7 +209,9 @@ class FakeStripe(Fake):
         )
         given = sum(it["amount"] for it in self.refunds.values() if it["payment_intent"] == form["payment_intent"])
         if int(form["amount"]) > taken - given:
-            raise Refusal(400, {"error": {"type": "invalid_request_error", "message": "greater than unrefunded amount"}})
+            raise Refusal(
+                400, {"error": {"type": "invalid_request_error", "message": "greater than unrefunded amount"}}
+            )
         name = f"re_{uuid4().hex[:12]}"
         self.refunds[name] = {
             "id": name,
