@@ -10082,6 +10082,26 @@ ALTER VIEW api.payments OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.payments IS 'Payments for tokens. amount, refunded and disputed in the minor unit of currency; tokens and reversed (taken back) in tokens.';
 
+CREATE TABLE core.provider_days (
+    provider text NOT NULL,
+    day date NOT NULL,
+    fetched_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE core.provider_days OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.provider_days IS 'Days (UTC) whose records were fetched from a provider.';
+
+CREATE VIEW api.provider_days AS
+ SELECT provider,
+    day,
+    fetched_at
+   FROM core.provider_days d;
+
+ALTER VIEW api.provider_days OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.provider_days IS 'Days (UTC) whose records were fetched from a provider, for api.reconcile.';
+
 CREATE TABLE core.rate_names (
     name text NOT NULL,
     unit text NOT NULL,
@@ -10635,16 +10655,6 @@ ALTER TABLE core.payment_transfers OWNER TO tessera_owner;
 COMMENT ON TABLE core.payment_transfers IS 'The transfers of a payment: the purchase, what was taken back, what was restored. Append-only.';
 
 COMMENT ON COLUMN core.payment_transfers.owed IS 'Of a reversal: the part that the buyer had spent, which went to the debt of their wallet.';
-
-CREATE TABLE core.provider_days (
-    provider text NOT NULL,
-    day date NOT NULL,
-    fetched_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE core.provider_days OWNER TO tessera_owner;
-
-COMMENT ON TABLE core.provider_days IS 'Days (UTC) whose records were fetched from a provider.';
 
 CREATE TABLE core.provider_records (
     provider text NOT NULL,
@@ -12423,6 +12433,16 @@ GRANT SELECT ON TABLE api.payments TO tessera_dba;
 GRANT SELECT ON TABLE api.payments TO tessera_readonly;
 GRANT SELECT ON TABLE api.payments TO tessera_ledger;
 
+GRANT SELECT ON TABLE core.provider_days TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.provider_days TO tessera_ledger;
+
+GRANT UPDATE(fetched_at) ON TABLE core.provider_days TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.provider_days TO tessera_app;
+GRANT SELECT ON TABLE api.provider_days TO tessera_scheduler;
+GRANT SELECT ON TABLE api.provider_days TO tessera_dba;
+GRANT SELECT ON TABLE api.provider_days TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
 GRANT SELECT ON TABLE core.rate_names TO tessera_app;
@@ -12561,11 +12581,6 @@ GRANT SELECT ON TABLE core.partitions TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.payment_transfers TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.payment_transfers TO tessera_ledger;
-
-GRANT SELECT ON TABLE core.provider_days TO tessera_dba;
-GRANT SELECT,INSERT ON TABLE core.provider_days TO tessera_ledger;
-
-GRANT UPDATE(fetched_at) ON TABLE core.provider_days TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.provider_records TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.provider_records TO tessera_ledger;

@@ -165,7 +165,7 @@ class PaymentEvent(msgspec.Struct, kw_only=True):
 class PackageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A package to sell from ``active_from`` (now) up to ``active_to`` (until it is ended)."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\S")]
+    name: Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\S", examples=["200 tokens"])]
     tokens: Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
     price: PositiveMoney
     currency: Currency

@@ -1,4 +1,4 @@
-"""Payments over HTTP: checkouts, webhooks and their forgeries, refunds, for each provider; against fakes on real sockets."""
+"""Payments over HTTP: checkouts, webhooks and their forgeries, refunds; against fake providers on real sockets."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ async def test_a_webhook_that_never_came(shop: Shop, provider: str) -> None:
         assert ((await shop.payment(payment))["status"], await shop.balance()) == ("paid", 200)
 
 
-@pytest.mark.parametrize("provider", (*PROVIDERS, "sandbox"))
+@pytest.mark.parametrize("provider", [*PROVIDERS, "sandbox"])
 async def test_what_nobody_pays_fails_when_it_is_over(shop: Shop, provider: str) -> None:
     payment = await shop.opened(provider)
     assert await shop.work()
@@ -485,17 +485,14 @@ async def test_twelve_forgeries_each_refused(shop: Shop, provider: str) -> None:
 
 async def test_signed_nonsense_is_no_500(shop: Shop) -> None:
     for content in (b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"id": 1}', b'{"id": "a\\u0000", "type": "x"}'):
-        for provider, headers in (("stripe", stripe_headers(b"")), ("paystack", paystack_headers(content))):
-            if provider == "stripe":
-                try:
-                    headers = stripe_headers(content)
-                except UnicodeDecodeError:
-                    continue
+        # what is no UTF-8 has no signature of Stripe's
+        stripes = stripe_headers(content if content != b"\xff\xfe" else b"")
+        for provider, headers in (("stripe", stripes), ("paystack", paystack_headers(content))):
             answer = await shop.hook(provider, content, headers)
             assert answer.status_code in (400, 401, 422), (provider, content, answer.text)
         answer = await shop.hook("paypal", content, shop.paypal.headers(b"{}"))
         assert answer.status_code in (400, 401, 422), (content, answer.text)
-    for about in (
+    odd: tuple[Any, ...] = (
         None,
         [],
         {},
@@ -503,8 +500,9 @@ async def test_signed_nonsense_is_no_500(shop: Shop) -> None:
         {"metadata": {"payment_id": "x"}},
         {"amount_total": "1900"},
         {"amount_total": 2**70},
-    ):
-        body = json.dumps(stripe_event("checkout.session.completed", about)).encode()  # type: ignore[arg-type]
+    )
+    for about in odd:
+        body = json.dumps(stripe_event("checkout.session.completed", about)).encode()
         answer = await shop.hook("stripe", body, stripe_headers(body))
         assert answer.status_code == 200, (about, answer.text)
     deep = b'{"id":"a","type":"b","data":' + b"[" * 50000 + b"]" * 50000 + b"}"

@@ -60,8 +60,10 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "meter-calls",
         "prune-live-events",
         "prune-sessions",
+        "reconcile-payments",
         "relay-events",
         "seal-entries",
+        "settle-payments",
         "verify-seals",
     ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)

@@ -220,7 +220,8 @@ async def test_twins_of_a_key_open_one_payment(world: World, connect: Connect) -
 )
 async def test_what_pays_for_nothing(world: World, app_conn: Connection, change: dict[str, Any], outcome: str) -> None:
     payment = await open_payment(app_conn, world.bob.id)
-    fact = Fact(**({"payment": payment, "charge": "c"} | change))
+    fields: dict[str, Any] = {"payment": payment, "charge": "c"}
+    fact = Fact(**(fields | change))
     told = await tell(app_conn, fact)
     assert told["outcome"] == outcome
     assert (await state(world.db, payment))["status"] == "pending"
@@ -277,7 +278,8 @@ async def test_any_order_of_events_ends_in_the_same_state(world: World, app_conn
     for order in orders:
         payment = await open_payment(app_conn, world.bob.id)
         for change in order:
-            fact = Fact(**({"payment": payment, "charge": f"ch_{payment}"} | change))
+            fields: dict[str, Any] = {"payment": payment, "charge": f"ch_{payment}"}
+            fact = Fact(**(fields | change))
             for _ in range(2):
                 await tell(app_conn, fact)
         kept = await state(world.db, payment)

@@ -264,7 +264,7 @@ def _fact(event_id: str, name: str, about: Any, body: bytes) -> Fact:
         payment_id=uuid_of(at(about, "metadata", "payment_id"))
         or (uuid_of(at(about, "client_reference_id")) if is_session else None),
         refund_id=uuid_of(at(about, "metadata", "refund_id")) if is_refund else None,
-        amount=whole(at(about, amount)),
+        amount=whole(at(about, amount if at(about, amount) is not None else "amount")),
         currency=upper(at(about, "currency")),
         reference=text(at(about, "id")) if is_session else None,
         charge=text(at(about, "id")) if is_intent else text(at(about, "payment_intent")) or text(at(about, "charge")),
