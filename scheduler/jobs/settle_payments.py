@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import structlog
 
-from app.payments.providers.protocol import ProviderUnavailable
+from app.payments.providers.protocol import ProviderUnavailable, RefundOrder
 from app.payments.queries import SettlingQueries
 from app.payments.service import Settling, providers_of
 from scheduler.registry import JobContext, Outcome, job
@@ -30,35 +33,44 @@ async def settle_payments(context: JobContext) -> Outcome:
     """
     queries = SettlingQueries(context.pool)
     done, lag = 0, 0
+    failed: Exception | None = None
     for provider, event, seconds in await queries.due_events(EVENTS):
-        settled = await queries.settle(provider, event)
+        try:
+            settled = await queries.settle(provider, event)
+        except asyncpg.PostgresError as exc:
+            failed = exc
+            log.error("payment_event_not_applied", provider=provider, event_id=event, reason=repr(exc))
+            continue
         done += settled.outcome == "applied"
         lag = max(lag, seconds)
-    payments, refunds = await queries.claim_payments(PAYMENTS), await queries.claim_refunds(PAYMENTS)
-    if not payments and not refunds:
-        return Outcome(done, lag)
-    providers = providers_of(context.settings)
-    settling = Settling(queries, providers)
-    silent: dict[str, int] = {}
-    try:
-        for order in payments:
-            if order.provider not in providers or silent.get(order.provider, 0) >= FAILURES:
-                continue
-            try:
-                done += await settling.ask(order, over=datetime.now(UTC) > order.expires_at + GRACE)
-            except ProviderUnavailable as exc:
-                silent[order.provider] = silent.get(order.provider, 0) + 1
-                log.warning("payment_not_answered", payment_id=str(order.payment_id), reason=str(exc))
-        for refund in refunds:
-            if refund.provider not in providers or silent.get(refund.provider, 0) >= FAILURES:
-                continue
-            try:
-                await settling.send_refund(refund)
-                done += 1
-            except ProviderUnavailable as exc:
-                silent[refund.provider] = silent.get(refund.provider, 0) + 1
-                log.warning("refund_not_answered", refund_id=str(refund.refund_id), reason=str(exc))
-    finally:
-        for provider_ in providers.values():
-            await provider_.close()
+    done += await _ask(context, queries)
+    if failed is not None:
+        raise failed
     return Outcome(done, lag)
+
+
+async def _ask(context: JobContext, queries: SettlingQueries) -> int:
+    """Ask providers what is due to be asked; how much came of it. A provider that is away is left alone for now."""
+    payments, refunds = await queries.claim_payments(PAYMENTS), await queries.claim_refunds(PAYMENTS)
+    # loading Stripe's library takes a second, and metering does not wait
+    providers = await asyncio.to_thread(providers_of, context.settings) if payments or refunds else {}
+    settling = Settling(queries, providers)
+    silent: Counter[str] = Counter()
+    done = 0
+    try:
+        for order in (*payments, *refunds):
+            if order.provider not in providers or silent[order.provider] >= FAILURES:
+                continue
+            try:
+                if isinstance(order, RefundOrder):
+                    await settling.send_refund(order)
+                    done += 1
+                else:
+                    done += await settling.ask(order, over=datetime.now(UTC) > order.expires_at + GRACE)
+            except ProviderUnavailable as exc:
+                silent[order.provider] += 1
+                log.warning("payment_not_answered", payment_id=str(order.payment_id), reason=str(exc))
+    finally:
+        for provider in providers.values():
+            await provider.close()
+    return done

@@ -19,7 +19,7 @@ BEGIN
     ELSIF v_was IN ('won', 'lost') THEN
         RETURN 'contradiction';
     ELSIF v_was IS NULL AND (
-        p_event.item IS NULL OR p_event.currency IS DISTINCT FROM p_payment.currency OR (p_event.amount > 0) IS NOT TRUE
+        p_event.item IS NULL OR p_event.currency IS DISTINCT FROM p_payment.currency OR (p_event.amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE
     ) THEN
         RETURN 'mismatch';
     END IF;
