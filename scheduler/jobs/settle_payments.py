@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
-from app.payments.providers.protocol import ProviderUnavailable, RefundOrder
+from app.payments.providers.protocol import Order, ProviderUnavailable, RefundOrder
 from app.payments.queries import SettlingQueries
 from app.payments.service import Settling, providers_of
 from scheduler.registry import JobContext, Outcome, job
@@ -58,7 +58,8 @@ async def _ask(context: JobContext, queries: SettlingQueries) -> int:
     silent: Counter[str] = Counter()
     done = 0
     try:
-        for order in (*payments, *refunds):
+        orders: list[Order | RefundOrder] = [*payments, *refunds]
+        for order in orders:
             if order.provider not in providers or silent[order.provider] >= FAILURES:
                 continue
             try:
