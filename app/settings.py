@@ -110,6 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: Positive = 6_000
     rate_limit_auth_per_minute: Positive = 30
 
+    # realtime
+    realtime_per_user: Positive = 20
+    realtime_per_address: Positive = 500
+    realtime_queue_kb: Annotated[int, Meta(ge=64, le=65_536)] = 1024
+
     # what calls us
     billing_webhook_secret: str | None = None
 

@@ -11,7 +11,6 @@ import structlog
 
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import TesseraError, error
-from app.core.hints import RelayHints
 from app.core.metrics import PAYMENT_EVENTS
 from app.payments.providers.paypal import PayPal
 from app.payments.providers.paystack import Paystack
@@ -126,7 +125,6 @@ class Payments:
     def __init__(self, context: AppContext) -> None:
         self._settings = context.settings
         self._queries = context.get(PaymentQueries)
-        self._hints = context.get(RelayHints)
         self._providers = providers_of(context.settings)
         self._settling = Settling(SettlingQueries(context.database), self._providers)
         context.on_shutdown.append(self.close)
@@ -207,7 +205,6 @@ class Payments:
         except TesseraError as exc:
             log.warning("payment_event_not_applied", provider=name, event_id=fact.event_id, reason=str(exc))
             return "received"  # it is kept: the job applies it
-        self._hints.poke()
         return settled.outcome
 
     async def refund(self, payment: UUID, data: RefundRequest, key: str, actor: UUID, info: RequestInfo) -> Replayable:
@@ -216,13 +213,11 @@ class Payments:
         Errors: those of api.reverse_payment.
         """
         order, answer = await self._queries.reverse(payment, data.amount, data.reason, key, actor, info)
-        self._hints.poke()
         if not order.replayed:
             try:
                 await self._settling.send_refund(order)
             except ProviderUnavailable as exc:
                 log.warning("refund_not_answered", refund_id=str(order.refund_id), reason=str(exc))
-            self._hints.poke()
         return Replayable(answer, order.replayed)
 
     async def methods(self, user: UUID) -> list[Method]:
