@@ -242,7 +242,7 @@ def _convert(text: str, expected: Any) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if expected is Path or Path in members:
         return Path(text).expanduser().absolute()
-    if expected is bool:
+    if expected is bool or bool in members:
         words = {
             "1": True,
             "true": True,

@@ -40,7 +40,6 @@ from app.payments.providers.wire import call, client
 ATTEMPTS = 3
 """A checkout whose address was lost on the way gets another reference, so often at most."""
 ID_LENGTH = 36
-FAILED = ("failed", "abandoned", "reversed")
 PENDING_REFUND = ("pending", "processing", "needs-attention")
 
 
@@ -131,8 +130,8 @@ class Paystack:
                     reference=text(at(found, "reference")),
                 )
             ]
-        # "abandoned" is what an open one is called: only its end makes it a failure, which the caller knows
-        return [asked(order, "failed", found, reason=status)] if status == "failed" else []
+        # "abandoned" is what an open one is called, and after "failed" the buyer may try again: only its end ends it
+        return []
 
     async def list_day(self, day: date) -> list[Record]:
         span = {"from": f"{day}T00:00:00.000Z", "to": f"{day + timedelta(days=1)}T00:00:00.000Z"}
@@ -200,8 +199,6 @@ def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
     item = None
     if name == "charge.success":
         kind = "paid"
-    elif name == "charge.failed":
-        kind = "failed"
     elif name in ("refund.pending", "refund.processing", "refund.processed", "refund.failed"):
         kind = "refund_failed" if name == "refund.failed" else "refunded"
         item = _refund_name(about)
@@ -230,5 +227,4 @@ def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
         reference=charge,
         charge=charge,
         item=item,
-        reason=text(about.get("gateway_response")) if kind == "failed" else None,
     )
