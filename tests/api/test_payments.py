@@ -302,11 +302,35 @@ async def test_a_paystack_refund_lost_after_it_was_made_is_found(shop: Shop) -> 
 
     shop.paystack.answer = answer  # type: ignore[method-assign]
     await post(shop.client, shop.admin, f"/admin/payments/{payment}/refund", {"reason": "x"})
-    assert len(shop.paystack.requests) == asked + 2
+    assert len(shop.paystack.requests) == asked + 3
     assert await shop.db.fetchval("SELECT status FROM api.payment_refunds") == "pending"
     assert await shop.work()
     assert await shop.db.fetchval("SELECT status FROM api.payment_refunds") == "done"
     assert len(shop.paystack.refunds) == 1
+
+
+@pytest.mark.parametrize("status", ["processed", "pending"])
+async def test_paystacks_webhook_names_a_refund_by_another_name(shop: Shop, status: str) -> None:
+    payment = await shop.paid("paystack")
+    shop.paystack.refund_status = status
+    path = f"/admin/payments/{payment}/refund"
+    for number in range(2):  # two of the same amount
+        answer = await post(shop.client, shop.admin, path, {"reason": "x", "amount": 190})
+        assert answer.status_code == 201
+        assert await shop.balance() == 180 - 20 * number
+    for number in (1, 0, 1):
+        body = shop.paystack.refund_event(number)
+        told = await shop.hook("paystack", body, paystack_headers(body))
+        assert told.json()["outcome"] in ("applied", "repeated")
+    rows = await shop.db.fetch("SELECT status, provider_refund FROM api.payment_refunds ORDER BY 2")
+    assert [tuple(row) for row in rows] == [("done", "13200"), ("done", "13201")]
+    assert await shop.balance() == 160
+    # a third, made at Paystack's own site
+    shop.paystack.refunds.append(dict(shop.paystack.refunds[0], merchant_note=None))
+    for _ in range(2):
+        body = shop.paystack.refund_event(2)
+        await shop.hook("paystack", body, paystack_headers(body))
+    assert await shop.balance() == 140
 
 
 async def test_a_refund_that_the_provider_declines_restores_the_tokens(shop: Shop) -> None:

@@ -282,7 +282,7 @@ class FakePaystack(Fake):
             return self._refund(request.json)
         if request.path == "/refund":
             wanted = request.query.get("transaction")
-            found_ = [it for it in self.refunds if wanted in (None, it["transaction_reference"])]
+            found_ = [it for it in self.refunds if wanted in (None, str(it["transaction"]))]
             return 200, {"status": True, "data": found_}
         return 404, {"status": False, "message": "no such route"}
 
@@ -307,8 +307,8 @@ class FakePaystack(Fake):
         self.refunds.append(
             {
                 "id": 1000 + len(self.refunds),
+                "transaction": transaction["id"],
                 "transaction_reference": asked["transaction"],
-                "refund_reference": f"TRF_{len(self.refunds)}",
                 "amount": asked["amount"],
                 "currency": asked["currency"],
                 "status": self.refund_status,
@@ -316,6 +316,18 @@ class FakePaystack(Fake):
             }
         )
         return 200, {"status": True, "data": self.refunds[-1]}
+
+    def refund_event(self, number: int, name: str = "refund.processed") -> bytes:
+        """The webhook about a refund: it has another name than the answer had, no number, and its amount is a text."""
+        refund = self.refunds[number]
+        about = {
+            "status": "processed",
+            "transaction_reference": refund["transaction_reference"],
+            "refund_reference": f"1320{number}",
+            "amount": str(refund["amount"]),
+            "currency": refund["currency"],
+        }
+        return json.dumps({"event": name, "data": about}).encode()
 
     def pay(self, payment: str) -> dict[str, Any]:
         """The buyer pays by the newest checkout; the transaction."""

@@ -91,10 +91,13 @@ class Paystack:
         return _fact(name, about, body)
 
     async def refund(self, order: RefundOrder) -> RefundAnswer:
-        known = await call(self._http, "GET", "/refund", params={"transaction": order.charge, "perPage": PAGE})
-        for found in at(known, "data") or ():
-            if text(at(found, "merchant_note")) == str(order.refund_id):
-                return _refund_answer(found)
+        found = await call(self._http, "GET", f"/transaction/verify/{order.charge}")
+        known = await call(
+            self._http, "GET", "/refund", params={"transaction": text(at(found, "data", "id")), "perPage": PAGE}
+        )
+        for made in at(known, "data") or ():
+            if text(at(made, "merchant_note")) == str(order.refund_id):
+                return _refund_answer(made)
         made = await call(
             self._http,
             "POST",
@@ -148,9 +151,11 @@ class Paystack:
         records += [
             Record(
                 kind="refund",
-                record_id=_refund_name(found) or "",
-                amount=whole(at(found, "amount")) or 0,
+                # ours by our id; those made at Paystack by what its webhooks call them, where it is told
+                record_id=str(uuid_of(at(found, "merchant_note")) or _refund_name(found) or text(at(found, "id"))),
+                amount=_kobo(at(found, "amount")) or 0,
                 currency=upper(at(found, "currency")) or "",
+                payment_id=uuid_of((text(at(found, "transaction_reference")) or "")[:ID_LENGTH]),
             )
             for found in await self._all("/refund", span)
             if at(found, "status") != "failed"
@@ -178,7 +183,17 @@ class Paystack:
 
 
 def _refund_name(found: Any) -> str | None:
-    return text(at(found, "refund_reference")) or text(at(found, "id"))
+    """A refund has its name once it is processed; its number is not told by webhooks."""
+    return text(at(found, "refund_reference"))
+
+
+def _kobo(value: Any) -> int | None:
+    """Of refunds it tells amounts as texts, sometimes."""
+    return (
+        int(value)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16
+        else whole(value)
+    )
 
 
 def _refund_answer(found: Any) -> RefundAnswer:
@@ -199,7 +214,7 @@ def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
     item = None
     if name == "charge.success":
         kind = "paid"
-    elif name in ("refund.pending", "refund.processing", "refund.processed", "refund.failed"):
+    elif name in ("refund.processed", "refund.failed"):
         kind = "refund_failed" if name == "refund.failed" else "refunded"
         item = _refund_name(about)
     elif name in ("charge.dispute.create", "charge.dispute.resolve"):
@@ -212,7 +227,7 @@ def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
                 "dispute_lost" if at(about, "resolution") in ("merchant-accepted", "auto-accepted") else "dispute_won"
             )
     charge = text(at(about, "transaction_reference")) or text(at(transaction, "reference"))
-    amount = whole(about.get("amount")) if not name.startswith("charge.dispute") else whole(about.get("refund_amount"))
+    amount = _kobo(about.get("amount")) if not name.startswith("charge.dispute") else whole(about.get("refund_amount"))
     return Fact(
         provider="paystack",
         event_id=f"{name}:{charge or text(about.get('reference')) or text(about.get('id')) or '-'}"[:200]

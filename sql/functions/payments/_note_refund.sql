@@ -1,7 +1,7 @@
 -- _note_refund: the provider tells of a refund.
 -- Locks    what core._weigh_payment locks; the payment is locked
 -- Decides  which of our refunds it is: the one with its name, the one whose id it carries, the oldest of this amount that
---          waits for its name; else it was made at the provider. One that failed stays failed, whatever comes after
+--          has no name yet; else it was made at the provider. One that failed stays failed, whatever comes after
 -- Writes   payment_refunds, and what core._weigh_payment writes
 -- Errors   those of core._weigh_payment
 CREATE OR REPLACE FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) RETURNS text
@@ -17,7 +17,7 @@ BEGIN
     WHERE
         r.payment_id = p_payment.id AND (
             r.provider_refund = p_event.item OR r.id = p_event.refund_id
-            OR r.provider_refund IS NULL AND p_event.refund_id IS NULL AND r.status = 'pending' AND r.amount = p_event.amount
+            OR r.provider_refund IS NULL AND p_event.refund_id IS NULL AND r.status <> 'failed' AND r.amount = p_event.amount
         )
     ORDER BY r.provider_refund = p_event.item DESC NULLS LAST, r.id = p_event.refund_id DESC NULLS LAST, r.id
     LIMIT 1;
@@ -33,6 +33,9 @@ BEGIN
             'by the provider', CASE v_status WHEN 'failed' THEN coalesce(p_event.reason, 'failed') END
         );
     ELSIF v_was = 'failed' OR v_was = v_status THEN
+        -- its name is news where it had none, and keeps another refund of this amount apart from it
+        UPDATE core.payment_refunds AS r SET provider_refund = p_event.item
+        WHERE r.id = v_id AND r.provider_refund IS NULL AND p_event.item IS NOT NULL;
         RETURN 'repeated';
     ELSE
         UPDATE core.payment_refunds AS r

@@ -9,12 +9,16 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH told AS (
-        SELECT r.kind, r.record_id, r.amount, r.currency, coalesce(c.id, i.id, f.id) AS payment_id
+        SELECT
+            r.kind, r.record_id, r.amount, r.currency, coalesce(c.id, i.id, f.id) AS payment_id, coalesce(o.id, d.id) AS refund_id
         FROM core.provider_records AS r
         LEFT JOIN core.payments AS c ON r.kind = 'payment' AND c.provider = r.provider AND c.charge = r.record_id
         LEFT JOIN core.payments AS i ON i.provider = r.provider AND i.id = r.payment_id
         LEFT JOIN core.payment_refunds AS d ON r.kind = 'refund' AND d.provider_refund = r.record_id
-        LEFT JOIN core.payments AS f ON f.provider = r.provider AND f.id = d.payment_id
+        -- where the provider's own name is not told, a record has our id
+        LEFT JOIN core.payment_refunds AS o
+            ON r.kind = 'refund' AND o.id = CASE WHEN r.record_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN r.record_id::uuid END
+        LEFT JOIN core.payments AS f ON f.provider = r.provider AND f.id = coalesce(o.payment_id, d.payment_id)
         WHERE r.provider = p_provider AND r.day = p_day
     )
     SELECT 'day_not_fetched', NULL::uuid, NULL::text, '{}'::jsonb
@@ -51,7 +55,9 @@ AS $$
     WHERE
         t.kind = 'refund' AND NOT EXISTS (
             SELECT FROM core.payment_refunds AS r
-            WHERE r.payment_id = p.id AND r.provider_refund = t.record_id AND r.amount = t.amount AND r.status <> 'failed'
+            WHERE
+                r.payment_id = p.id AND r.amount = t.amount AND r.status <> 'failed'
+                AND (r.id = t.refund_id OR t.refund_id IS NULL AND p_provider = 'paystack')
         )
     UNION ALL
     -- the provider's day and ours need not be the same

@@ -57,7 +57,7 @@ BEGIN
     END IF;
     INSERT INTO core.payment_refunds (id, payment_id, actor_id, amount, created_at, due_at, reason)
     VALUES (
-        core.uuid7(), p_payment, p_actor, v_amount, clock_timestamp(), clock_timestamp() + interval '30 seconds', p_reason
+        core.uuid7(), p_payment, p_actor, v_amount, clock_timestamp(), clock_timestamp() + interval '45 seconds', p_reason
     )
     RETURNING id INTO v_id;
     PERFORM core._weigh_payment(p_payment, p_reason, p_actor);
