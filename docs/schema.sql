@@ -7313,13 +7313,6 @@ BEGIN
     VALUES (
         p_payment.id, v_result.transfer_id, p_tokens, CASE p_kind WHEN 'purchase' THEN 'purchase' ELSE 'restoration' END
     );
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'transfer.posted', core._user_channels(NULL, p_payment.buyer_id),
-        core._transfer_payload(
-            v_result.transfer_id, NULL, v_wallet, p_tokens, 'TOKEN', p_kind, p_payment.id::text, v_result.created_at
-        )
-    );
     RETURN v_result;
 END;
 $$;
@@ -9651,11 +9644,11 @@ BEGIN
     VALUES (p_transfer, v_result.transfer_id, p_amount, owed, 'create_debt', p_reason, v_result.created_at);
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
         core._transfer_payload(
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
-        ) || jsonb_build_object('refund_of', p_transfer)
+        ) || jsonb_build_object('original_id', p_transfer)
     );
 END;
 $$;

@@ -1,7 +1,7 @@
 -- _credit_payment: the money is there.
 -- Locks    issuance and the buyer's wallet, in id order; the payment is locked
 -- Decides  amount and currency are the payment's; it is credited once, whatever it was before
--- Writes   payments, payment_transfers, wallets, transfers, entries, outbox 'payment.paid', 'transfer.posted'; what waited
+-- Writes   payments, payment_transfers, wallets, transfers, entries, outbox 'payment.paid'; what waited
 --          for its charge to be known is due now (payment_events)
 -- Errors   TS210 WALLET_NOT_FOUND, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS
 CREATE OR REPLACE FUNCTION core._credit_payment(p_payment core.payments, p_event core.payment_events) RETURNS text

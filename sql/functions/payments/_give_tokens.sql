@@ -1,7 +1,7 @@
 -- _give_tokens: tokens of a payment move from issuance to its buyer.
 -- Locks    one shard of issuance and the buyer's wallet, in id order; the payment is locked
 -- Decides  as core._post_transfers
--- Writes   wallets, transfers (purchase, purchase_restored), entries, payment_transfers, outbox 'transfer.posted'
+-- Writes   wallets, transfers (purchase, purchase_restored), entries, payment_transfers; the payment's event tells of it
 -- Errors   TS210 WALLET_NOT_FOUND, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS401 INSUFFICIENT_TOKENS
 CREATE OR REPLACE FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) RETURNS core.transfer_result
 LANGUAGE plpgsql VOLATILE
@@ -22,13 +22,6 @@ BEGIN
     INSERT INTO core.payment_transfers (payment_id, transfer_id, tokens, kind)
     VALUES (
         p_payment.id, v_result.transfer_id, p_tokens, CASE p_kind WHEN 'purchase' THEN 'purchase' ELSE 'restoration' END
-    );
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'transfer.posted', core._user_channels(NULL, p_payment.buyer_id),
-        core._transfer_payload(
-            v_result.transfer_id, NULL, v_wallet, p_tokens, 'TOKEN', p_kind, p_payment.id::text, v_result.created_at
-        )
     );
     RETURN v_result;
 END;

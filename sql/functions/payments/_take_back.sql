@@ -1,7 +1,7 @@
 -- _take_back: part of a transfer goes back to where it came from; what the payee has spent, they owe.
 -- Locks    both wallets, in id order
 -- Decides  as core._post_transfers, which lets the payee go into debt
--- Writes   wallets, transfers (refund), entries, refunds, outbox 'transfer.posted'
+-- Writes   wallets, transfers (refund), entries, refunds, outbox 'transfer.refunded'
 -- Errors   TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
 CREATE OR REPLACE FUNCTION core._take_back(
     p_transfer uuid,
@@ -36,11 +36,11 @@ BEGIN
     VALUES (p_transfer, v_result.transfer_id, p_amount, owed, 'create_debt', p_reason, v_result.created_at);
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
         core._transfer_payload(
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
-        ) || jsonb_build_object('refund_of', p_transfer)
+        ) || jsonb_build_object('original_id', p_transfer)
     );
 END;
 $$;

@@ -3,7 +3,7 @@
 -- Decides  by what is so now, not by what came last, so that no order and no repetition of events matters: of the money,
 --          what is refunded or disputed counts once, and the same part of the tokens is taken back or restored
 -- Writes   payments, payment_transfers, wallets, transfers, entries, refunds, outbox 'payment.refunded', 'payment.disputed',
---          'payment.restored', 'transfer.posted'
+--          'payment.restored', 'transfer.refunded'
 -- Errors   TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
 CREATE OR REPLACE FUNCTION core._weigh_payment(p_payment uuid, p_reason text, p_actor uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -2,7 +2,7 @@
 -- Locks    the payment, then issuance and the buyer's wallet, in id order
 -- Decides  that it is paid and so much of it is neither refunded nor disputed. What the buyer has spent of the tokens, they owe
 -- Writes   payment_refunds, payments, payment_transfers, wallets, transfers, entries, refunds, idempotency_keys,
---          outbox 'payment.refunded', 'transfer.posted', audit_log 'payment.refunded'
+--          outbox 'payment.refunded', 'transfer.refunded', audit_log 'payment.refunded'
 -- Errors   TS101 INVALID_REQUEST, TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND, TS251 PAYMENT_NOT_FOUND,
 --          TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT,
 --          TS350 PAYMENT_NOT_PAID, TS351 PAYMENT_REFUND_EXCEEDED, TS502 USER_SUSPENDED, TS504 FORBIDDEN
