@@ -6,7 +6,6 @@ localstripe has no Checkout Sessions and no disputes: those are told by tests/su
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
@@ -33,7 +32,15 @@ async def localstripe() -> AsyncIterator[httpx.AsyncClient]:
     """A localstripe; a client with its key."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "localstripe", "--port", str(port), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+        sys.executable,
+        "-m",
+        "localstripe",
+        "--from-scratch",
+        "--port",
+        str(port),
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", auth=(STRIPE_KEY, "")) as client:
@@ -113,6 +120,4 @@ async def test_a_payment_that_localstripe_tells_of_and_gives_back(
     assert (told["amount"], told["metadata"]["refund_id"]) == (200, str(order.refund_id))
     with pytest.raises(ProviderRefused):
         await stripe.refund(msgspec.structs.replace(order, charge="pi_none"))
-    event = (await localstripe.get("/v1/events?type=payment_intent.succeeded")).json()["data"][0]
-    assert json.loads(json.dumps(event))["data"]["object"]["metadata"] == {"payment_id": str(payment)}
     await stripe.close()
