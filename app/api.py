@@ -12,6 +12,7 @@ from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
+from app.payments.routes import payments_router
 from app.realtime.routes import realtime_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
@@ -32,6 +33,7 @@ ROUTERS: list[Router] = [
     calls_router,
     live_router,
     webhooks_router,
+    payments_router,
     realtime_router,
     admin_router,
     widgets_router,

@@ -29,6 +29,7 @@ from app.core.ratelimit import RateLimits
 from app.core.revocation import revocations
 from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
 from app.live.service import Live
+from app.payments.service import Payments
 from app.realtime.service import Realtime
 from app.settings import Settings, load_settings
 
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     context.listener.add(revocations(context.auth))
     context.get(Accounts)
     context.get(Live)
+    context.get(Payments)
     context.get(Realtime)
     access_log = AccessLog()
     app = Litestar(

@@ -16,6 +16,7 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
@@ -38,6 +39,7 @@ API_TOKEN = "TESSERA_API_TOKEN"
 MIN_SECRET_LENGTH = 32
 MIN_SECRET_VARIETY = 10
 """Fewer different characters than this in a secret means it was typed, not generated."""
+PROVIDER_URLS = ("stripe_url", "paystack_url", "paypal_url")
 WEAK_WORDS = ("changeme", "change-me", "secret", "password", "default", "example", "tessera", "insecure")
 
 
@@ -124,6 +126,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     livekit_api_secret: str | None = None
     livekit_token_ttl_seconds: Annotated[int, Meta(ge=30, le=21_600)] = 600
 
+    # payment providers
+    stripe_secret_key: str | None = None
+    stripe_webhook_secrets: tuple[str, ...] = ()
+    stripe_url: str = "https://api.stripe.com"
+    paystack_secret_key: str | None = None
+    paystack_url: str = "https://api.paystack.co"
+    paypal_client_id: str | None = None
+    paypal_client_secret: str | None = None
+    paypal_webhook_id: str | None = None
+    paypal_url: str = "https://api-m.paypal.com"
+    payment_sandbox: bool | None = None
+    checkout_urls: tuple[str, ...] = ()
+
     # money
     batch_enabled: bool = True
     batch_max: Annotated[int, Meta(ge=1, le=1000)] = 500
@@ -132,6 +147,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def production(self) -> bool:
         """True where weak secrets and non-durable databases are refused."""
         return self.env == "production"
+
+    @property
+    def sandbox_payments(self) -> bool:
+        """True where anybody may pay with nothing: in development, unless it is turned off."""
+        return not self.production and self.payment_sandbox is not False
 
     @property
     def embedded(self) -> bool:
@@ -224,7 +244,7 @@ def _convert(text: str, expected: Any) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if expected is Path or Path in members:
         return Path(text).expanduser().absolute()
-    if expected is bool:
+    if expected is bool or bool in members:
         words = {
             "1": True,
             "true": True,
@@ -260,6 +280,7 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
             SettingProblem("TESSERA_MIGRATE_URL", "needs DATABASE_URL too: without it the service runs its own server")
         )
     problems += _livekit_contradictions(settings)
+    problems += _payment_contradictions(settings)
     return problems
 
 
@@ -276,6 +297,62 @@ def _livekit_contradictions(settings: Settings) -> list[SettingProblem]:
     return problems
 
 
+def _payment_contradictions(settings: Settings) -> list[SettingProblem]:
+    """A provider's settings are of use together only; addresses are whole."""
+    problems: list[SettingProblem] = []
+    for fields in (
+        ("stripe_secret_key", "stripe_webhook_secrets"),
+        ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id"),
+    ):
+        missing = [field for field in fields if not getattr(settings, field)]
+        problems += [
+            SettingProblem(env_name(field), "is required where another setting of this provider is there")
+            for field in (missing if len(missing) < len(fields) else ())
+        ]
+    problems += [
+        SettingProblem(env_name(field), "must start with https:// (or http://)")
+        for field in PROVIDER_URLS
+        if not getattr(settings, field).startswith(("https://", "http://"))
+    ]
+    if any(not _is_address(url) for url in settings.checkout_urls):
+        problems.append(
+            SettingProblem("TESSERA_CHECKOUT_URLS", "must list addresses such as https://shop.example.com/")
+        )
+    return problems
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _payment_problems(settings: Settings) -> list[SettingProblem]:
+    """What only development may do with money."""
+    problems: list[SettingProblem] = []
+    if settings.payment_sandbox:
+        problems.append(
+            SettingProblem("TESSERA_PAYMENT_SANDBOX", "must not be true in production: it pays with nothing")
+        )
+    problems += [
+        SettingProblem(env_name(field), "is a key for tests")
+        for field in ("stripe_secret_key", "paystack_secret_key")
+        if (getattr(settings, field) or "").startswith(("sk_test_", "rk_test_"))
+    ]
+    if settings.paypal_client_id and "sandbox" in settings.paypal_url:
+        problems.append(SettingProblem("TESSERA_PAYPAL_URL", "is PayPal's sandbox"))
+    problems += [
+        SettingProblem(env_name(field), "must start with https:// in production")
+        for field in PROVIDER_URLS
+        if not getattr(settings, field).startswith("https://")
+    ]
+    if any(not url.startswith("https://") for url in settings.checkout_urls):
+        problems.append(SettingProblem("TESSERA_CHECKOUT_URLS", "must be https:// in production"))
+    return problems
+
+
 def _production_problems(settings: Settings) -> list[SettingProblem]:
     """What only development may do."""
     problems: list[SettingProblem] = []
@@ -287,7 +364,11 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
         ("TESSERA_METRICS_TOKEN", settings.metrics_token),
         ("TESSERA_BILLING_WEBHOOK_SECRET", settings.billing_webhook_secret),
         ("TESSERA_LIVEKIT_API_SECRET", settings.livekit_api_secret),
+        ("TESSERA_STRIPE_SECRET_KEY", settings.stripe_secret_key),
+        ("TESSERA_PAYSTACK_SECRET_KEY", settings.paystack_secret_key),
+        ("TESSERA_PAYPAL_CLIENT_SECRET", settings.paypal_client_secret),
     ]
+    secrets += [("TESSERA_STRIPE_WEBHOOK_SECRETS", secret) for secret in settings.stripe_webhook_secrets]
     # An item without "=" is reported as a contradiction already.
     secrets += [("TESSERA_TOKEN_OLD_SECRETS", item.partition("=")[2]) for item in settings.token_old_secrets]
     for name, secret in secrets:
@@ -296,4 +377,4 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
             problems.append(SettingProblem(name, f"{weakness}; {remedy}"))
     if "*" in settings.cors_origins:
         problems.append(SettingProblem("TESSERA_CORS_ORIGINS", "must list the origins in production, not *"))
-    return problems
+    return problems + _payment_problems(settings)

@@ -214,6 +214,51 @@ ALTER TYPE api.no_show OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.no_show IS 'A stream that never began: how many tickets were given back; or error_code (TSnnn), its slug in error, and facts in detail, and nothing changed.';
 
+CREATE TYPE api.payment_fact AS (
+	provider text,
+	event_id text,
+	type text,
+	kind text,
+	payment_id uuid,
+	refund_id uuid,
+	amount bigint,
+	currency text,
+	reference text,
+	charge text,
+	item text,
+	reason text,
+	body bytea
+);
+
+ALTER TYPE api.payment_fact OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.payment_fact IS 'What a provider tells of a payment, as it was understood (columns of core.payment_events).';
+
+CREATE TYPE api.payment_order AS (
+	payment_id uuid,
+	buyer_id uuid,
+	package_id uuid,
+	tokens bigint,
+	amount bigint,
+	created_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	currency text,
+	provider text,
+	name text,
+	email text,
+	customer text,
+	reference text,
+	charge text,
+	checkout_url text,
+	success_url text,
+	cancel_url text,
+	replayed boolean
+);
+
+ALTER TYPE api.payment_order OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.payment_order IS 'A payment as its provider is told of it. checkout_url is NULL until the provider has answered.';
+
 CREATE TYPE api.referral_receipt AS (
 	transfer_id uuid,
 	amount bigint,
@@ -229,6 +274,24 @@ CREATE TYPE api.referral_receipt AS (
 ALTER TYPE api.referral_receipt OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.referral_receipt IS 'A reward and the referrer''s match. match_skipped says why there is none: no_referrer, referrer_suspended, wallet_not_open, rounds_to_zero. replayed: the key had done this before, and this is what was answered.';
+
+CREATE TYPE api.refund_order AS (
+	refund_id uuid,
+	payment_id uuid,
+	amount bigint,
+	tries integer,
+	currency text,
+	provider text,
+	reference text,
+	charge text,
+	provider_refund text,
+	reason text,
+	replayed boolean
+);
+
+ALTER TYPE api.refund_order OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.refund_order IS 'A refund as the provider is asked for it.';
 
 CREATE TYPE api.refund_receipt AS (
 	transfer_id uuid,
@@ -885,6 +948,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
     UNION ALL
     SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
+    UNION ALL
+    SELECT p.rule, p.subject, p.detail FROM core._audit_payments() AS p
 $$;
 
 ALTER FUNCTION api.audit_ledger() OWNER TO tessera_ledger;
@@ -1443,6 +1508,65 @@ ALTER FUNCTION api.channel_position(p_channel text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.channel_position(p_channel text) IS 'The epoch, the number of the channel''s last event (0: it never had one), and that of the oldest one that can still be read; first_seq is seq + 1 where none can.';
 
+CREATE FUNCTION api.claim_payment_refunds(p_limit integer DEFAULT 20) RETURNS SETOF api.refund_order
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    WITH due AS (
+        SELECT r.ctid AS place
+        FROM core.payment_refunds AS r
+        WHERE r.due_at <= clock_timestamp()
+        ORDER BY r.due_at
+        LIMIT least(p_limit, 200)
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE core.payment_refunds AS r
+        SET
+            tries = r.tries + 1,
+            due_at = clock_timestamp() + least(interval '30 seconds' * 2 ^ least(r.tries, 12), interval '1 hour')
+        WHERE r.ctid = ANY (ARRAY(SELECT d.place FROM due AS d))
+        RETURNING r.id
+    )
+    SELECT o.* FROM claimed AS c CROSS JOIN LATERAL core._refund_order(c.id, false) AS o
+$$;
+
+ALTER FUNCTION api.claim_payment_refunds(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.claim_payment_refunds(p_limit integer) IS 'Hands out refunds that the provider has not confirmed, p_limit at most (200): whoever gets one asks for it with its id as idempotency key, outside of any transaction. Each is handed out again later unless it is closed.';
+
+CREATE FUNCTION api.claim_payments(p_limit integer DEFAULT 20) RETURNS SETOF api.payment_order
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    WITH due AS (
+        SELECT p.ctid AS place
+        FROM core.payments AS p
+        WHERE p.check_at <= clock_timestamp()
+        ORDER BY p.check_at
+        LIMIT least(p_limit, 200)
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE core.payments AS p
+        SET
+            checks = p.checks + 1,
+            check_at = CASE
+                WHEN clock_timestamp() < p.expires_at + interval '7 days'
+                    THEN clock_timestamp() + least(interval '15 seconds' * 2 ^ least(p.checks, 12), interval '1 hour')
+            END
+        WHERE p.ctid = ANY (ARRAY(SELECT d.place FROM due AS d))
+        RETURNING p.*
+    )
+    SELECT o.*
+    FROM claimed AS c
+    CROSS JOIN LATERAL core._payment_order(ROW(c.*)::core.payments, false) AS o
+$$;
+
+ALTER FUNCTION api.claim_payments(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.claim_payments(p_limit integer) IS 'Hands out payments that stay pending, oldest turn first, p_limit at most (200): whoever gets one asks its provider, outside of any transaction. Each is handed out again later unless it is settled.';
+
 CREATE TABLE core.assets (
     code text NOT NULL,
     scale smallint NOT NULL,
@@ -1681,6 +1805,85 @@ ALTER FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p
 
 COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free; NULL: the creator''s usual price, which is none where they have set none), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
 
+CREATE TABLE core.token_packages (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    tokens bigint NOT NULL,
+    bonus bigint DEFAULT 0 NOT NULL,
+    price bigint NOT NULL,
+    active_from timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    active_to timestamp with time zone,
+    currency text NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT token_packages_bonus_check CHECK (((bonus >= 0) AND (bonus <= '1000000000000'::bigint))),
+    CONSTRAINT token_packages_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT token_packages_name_check CHECK (((length(btrim(name)) >= 1) AND (length(btrim(name)) <= 80))),
+    CONSTRAINT token_packages_price_check CHECK (((price >= 1) AND (price <= '1000000000000'::bigint))),
+    CONSTRAINT token_packages_tokens_check CHECK (((tokens >= 1) AND (tokens <= '1000000000000'::bigint))),
+    CONSTRAINT token_packages_window CHECK ((active_to > active_from))
+);
+
+ALTER TABLE core.token_packages OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.token_packages IS 'What tokens are sold in. A package never changes but for the end of its sale. Written by api.create_token_package and api.end_token_package.';
+
+COMMENT ON COLUMN core.token_packages.bonus IS 'Tokens on top of tokens, at no price.';
+
+COMMENT ON COLUMN core.token_packages.price IS 'In the minor unit of currency as payment providers count it: cents, kobo, whole yen.';
+
+COMMENT ON COLUMN core.token_packages.active_to IS 'It is sold before then; NULL: until further notice.';
+
+CREATE VIEW api.token_packages AS
+ SELECT id AS package_id,
+    name,
+    tokens,
+    bonus,
+    price,
+    currency,
+    active_from,
+    active_to,
+    ((active_from <= clock_timestamp()) AND ((active_to IS NULL) OR (active_to > clock_timestamp()))) AS active
+   FROM core.token_packages p;
+
+ALTER VIEW api.token_packages OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.token_packages IS 'What tokens are sold in: price in the minor unit of currency; the buyer gets tokens + bonus.';
+
+CREATE FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_active_to timestamp with time zone DEFAULT NULL::timestamp with time zone, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.token_packages
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_from CONSTANT timestamptz := coalesce(p_active_from, clock_timestamp());
+    v_field CONSTANT text := CASE
+        WHEN (length(btrim(p_name)) BETWEEN 1 AND 80) IS NOT TRUE THEN 'name'
+        WHEN (p_tokens BETWEEN 1 AND 1000000000000) IS NOT TRUE THEN 'tokens'
+        WHEN (p_bonus BETWEEN 0 AND 1000000000000) IS NOT TRUE THEN 'bonus'
+        WHEN (p_price BETWEEN 1 AND 1000000000000) IS NOT TRUE THEN 'price'
+        WHEN (p_currency ~ '^[A-Z]{3}$') IS NOT TRUE THEN 'currency'
+        WHEN NOT (p_active_to > v_from) THEN 'active_to'
+    END;
+    v_id uuid;
+BEGIN
+    PERFORM core._check_admin(p_actor);
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was created.');
+    END IF;
+    INSERT INTO core.token_packages (name, tokens, bonus, price, currency, active_from, active_to)
+    VALUES (btrim(p_name), p_tokens, p_bonus, p_price, p_currency, v_from, p_active_to)
+    RETURNING id INTO v_id;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'package.created', v_id,
+        jsonb_build_object('name', btrim(p_name), 'tokens', p_tokens, 'bonus', p_bonus, 'price', p_price, 'currency', p_currency)
+    );
+    RETURN QUERY SELECT p.* FROM api.token_packages AS p WHERE p.package_id = v_id;
+END;
+$_$;
+
+ALTER FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) IS 'Sells p_tokens (and p_bonus on top) for p_price, in the minor unit of p_currency (ISO 4217), from p_active_from (now by default) up to p_active_to (NULL: until api.end_token_package). A package never changes: sell another one and end the first.';
+
 CREATE FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[] DEFAULT '{*}'::text[], p_description text DEFAULT ''::text) RETURNS TABLE(endpoint_id uuid, secret text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1886,6 +2089,22 @@ ALTER FUNCTION api.detach_month(p_what text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.detach_month(p_what text) IS 'Detaches the oldest months of p_what (books, outbox, audit_log) that are over for longer than they are kept, and returns the names of the partitions, now tables of their own; none when nothing is that old. Balances, the auditor and new money go on as before; statements, transfers and replays of those months do not. Of the outbox nothing that the relay or a channel needs (TS346). docs/growth.md.';
 
+CREATE FUNCTION api.due_payment_events(p_limit integer DEFAULT 100) RETURNS TABLE(provider text, event_id text, lag_seconds integer)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT e.provider, e.event_id, extract(EPOCH FROM clock_timestamp() - e.due_at)::integer
+    FROM core.payment_events AS e
+    WHERE e.due_at <= clock_timestamp()
+    ORDER BY e.due_at
+    LIMIT least(p_limit, 1000)
+$$;
+
+ALTER FUNCTION api.due_payment_events(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.due_payment_events(p_limit integer) IS 'Events for api.settle_payment, longest due first, p_limit at most (1000), and for how many seconds each has been due.';
+
 CREATE FUNCTION api.end_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2017,6 +2236,32 @@ $$;
 ALTER FUNCTION api.end_stream(p_stream uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) IS 'Stream p_stream, which is live, ends. p_actor must be its creator where named.';
+
+CREATE FUNCTION api.end_token_package(p_package uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.token_packages
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_package core.token_packages;
+BEGIN
+    PERFORM core._check_admin(p_actor);
+    SELECT p.* INTO v_package FROM core.token_packages AS p WHERE p.id = p_package FOR NO KEY UPDATE;
+    IF v_package.id IS NULL THEN
+        PERFORM core._raise('TS250', 'PACKAGE_NOT_FOUND', jsonb_build_object('package_id', p_package), 'Nothing was changed.');
+    ELSIF v_package.active_to IS NULL OR v_package.active_to > clock_timestamp() THEN
+        -- one that has not begun is over before it begins
+        UPDATE core.token_packages AS p
+        SET active_to = greatest(clock_timestamp(), p.active_from + interval '1 microsecond')
+        WHERE p.id = p_package;
+        INSERT INTO core.audit_log (actor_id, action, subject_id) VALUES (p_actor, 'package.ended', p_package);
+    END IF;
+    RETURN QUERY SELECT p.* FROM api.token_packages AS p WHERE p.package_id = p_package;
+END;
+$$;
+
+ALTER FUNCTION api.end_token_package(p_package uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.end_token_package(p_package uuid, p_actor uuid) IS 'Ends the sale of package p_package now. Payments that are open may still be paid. Repeating it changes nothing.';
 
 CREATE FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) RETURNS api.live_seat
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2663,6 +2908,232 @@ ALTER FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_ident
 
 COMMENT ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) IS 'Takes in event p_id of the media server: p_event in p_room (stream-… or call-…) about the user p_identity at p_at (NULL, or in the future: now). Returns applied; repeated (the id was told before); ignored (unknown room, user or event, or what tells nothing new); over (somebody came into a room whose stream or call is over: the scheduler closes it again). Events count viewers and may shorten a call, and never pay for anything.';
 
+CREATE FUNCTION api.note_payment_event(p_fact api.payment_fact) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (
+        (p_fact).provider IN ('stripe', 'paystack', 'paypal', 'sandbox')
+        AND octet_length((p_fact).event_id) BETWEEN 1 AND 255 AND (p_fact).type IS NOT NULL AND (p_fact).body IS NOT NULL
+        AND (p_fact).kind IN (
+            'paid', 'failed', 'refunded', 'refund_failed', 'disputed', 'dispute_won', 'dispute_lost', 'look', 'other'
+        )
+    ) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'event'), 'Nothing was kept.');
+    END IF;
+    INSERT INTO core.payment_events (
+        provider, event_id, type, kind, payment_id, refund_id, amount, currency, reference, charge, item, reason, body
+    )
+    SELECT
+        (p_fact).provider, (p_fact).event_id, left((p_fact).type, 255), (p_fact).kind, (p_fact).payment_id, (p_fact).refund_id,
+        (p_fact).amount, left((p_fact).currency, 16), left((p_fact).reference, 255), left((p_fact).charge, 255),
+        left((p_fact).item, 255), left((p_fact).reason, 255), (p_fact).body
+    ON CONFLICT ON CONSTRAINT payment_events_pkey DO NOTHING;
+    RETURN FOUND;
+END;
+$$;
+
+ALTER FUNCTION api.note_payment_event(p_fact api.payment_fact) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_payment_event(p_fact api.payment_fact) IS 'Keeps an event of a provider whose signature was found right; false where it was kept before. It takes effect by api.settle_payment, in a transaction of its own.';
+
+CREATE TABLE core.payment_refunds (
+    id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    actor_id uuid,
+    amount bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    tries integer DEFAULT 0 NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    provider_refund text,
+    reason text NOT NULL,
+    failure text,
+    CONSTRAINT payment_refunds_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payment_refunds_closed CHECK (((status <> 'pending'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT payment_refunds_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'done'::text, 'failed'::text])))
+);
+
+ALTER TABLE core.payment_refunds OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payment_refunds IS 'Refunds of payments, ours and those made at the provider. Tokens are taken back when a refund is written, and restored when it fails.';
+
+COMMENT ON COLUMN core.payment_refunds.amount IS 'In the minor unit of the payment''s currency.';
+
+COMMENT ON COLUMN core.payment_refunds.due_at IS 'When the provider is asked for it (again), with the refund''s id as idempotency key; NULL: not any more.';
+
+COMMENT ON COLUMN core.payment_refunds.provider_refund IS 'The provider''s name of it.';
+
+CREATE TABLE core.payments (
+    id uuid NOT NULL,
+    buyer_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    transfer_id uuid,
+    tokens bigint NOT NULL,
+    amount bigint NOT NULL,
+    refunded bigint DEFAULT 0 NOT NULL,
+    disputed bigint DEFAULT 0 NOT NULL,
+    reversed bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    check_at timestamp with time zone,
+    paid_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    checks integer DEFAULT 0 NOT NULL,
+    currency text NOT NULL,
+    provider text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    reference text,
+    charge text,
+    checkout_url text,
+    success_url text NOT NULL,
+    cancel_url text NOT NULL,
+    failure text,
+    CONSTRAINT payments_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payments_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT payments_disputed_check CHECK ((disputed >= 0)),
+    CONSTRAINT payments_failed CHECK (((status <> 'failed'::text) OR ((failed_at IS NOT NULL) AND (failure IS NOT NULL)))),
+    CONSTRAINT payments_paid CHECK ((((status = ANY (ARRAY['paid'::text, 'refunded'::text, 'disputed'::text])) = (transfer_id IS NOT NULL)) AND ((transfer_id IS NOT NULL) = (paid_at IS NOT NULL)))),
+    CONSTRAINT payments_provider CHECK ((provider = ANY (ARRAY['stripe'::text, 'paystack'::text, 'paypal'::text, 'sandbox'::text]))),
+    CONSTRAINT payments_refunded_check CHECK ((refunded >= 0)),
+    CONSTRAINT payments_reversed CHECK ((((reversed >= 0) AND (reversed <= tokens)) AND ((reversed = 0) OR (transfer_id IS NOT NULL)))),
+    CONSTRAINT payments_status CHECK ((status = ANY (ARRAY['pending'::text, 'paid'::text, 'failed'::text, 'refunded'::text, 'disputed'::text]))),
+    CONSTRAINT payments_tokens_check CHECK (((tokens >= 1) AND (tokens <= '1000000000000000'::bigint)))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.payments OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payments IS 'Payments for tokens. The row is the lock of all that happens to the payment. Written by the functions of payments only.';
+
+COMMENT ON COLUMN core.payments.transfer_id IS 'The transfer that gave the buyer the tokens.';
+
+COMMENT ON COLUMN core.payments.tokens IS 'What the buyer gets: the package''s tokens and its bonus when the payment was opened.';
+
+COMMENT ON COLUMN core.payments.amount IS 'The package''s price then, in the minor unit of currency.';
+
+COMMENT ON COLUMN core.payments.refunded IS 'Sum of its refunds that have not failed, in money.';
+
+COMMENT ON COLUMN core.payments.disputed IS 'Sum of its disputes that are open or lost, in money.';
+
+COMMENT ON COLUMN core.payments.reversed IS 'Tokens taken back, less those restored: always floor(tokens × min(refunded + disputed, amount) ÷ amount) once it is paid.';
+
+COMMENT ON COLUMN core.payments.check_at IS 'When the provider is asked about it next; NULL: never.';
+
+COMMENT ON COLUMN core.payments.checks IS 'How often the provider was asked.';
+
+COMMENT ON COLUMN core.payments.reference IS 'The provider''s name of the checkout; NULL until it is known.';
+
+COMMENT ON COLUMN core.payments.charge IS 'The provider''s name of the money taken: what refunds and disputes refer to.';
+
+COMMENT ON COLUMN core.payments.failure IS 'Why it failed: a word of ours or of the provider''s.';
+
+CREATE VIEW api.payment_refunds AS
+ SELECT r.id AS refund_id,
+    r.payment_id,
+    r.amount,
+    p.currency,
+    r.status,
+    r.provider_refund,
+    r.reason,
+    r.failure,
+    r.actor_id,
+    r.created_at,
+    r.closed_at
+   FROM (core.payment_refunds r
+     JOIN core.payments p ON ((p.id = r.payment_id)));
+
+ALTER VIEW api.payment_refunds OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payment_refunds IS 'Refunds of payments; amount in the minor unit of currency.';
+
+CREATE FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text DEFAULT NULL::text) RETURNS SETOF api.payment_refunds
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_refund core.payment_refunds;
+BEGIN
+    IF (p_status IN ('pending', 'done', 'failed')) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'status'), 'Nothing was changed.');
+    END IF;
+    PERFORM FROM core.payments AS p
+    WHERE p.id = (SELECT r.payment_id FROM core.payment_refunds AS r WHERE r.id = p_refund)
+    FOR NO KEY UPDATE;
+    SELECT r.* INTO v_refund FROM core.payment_refunds AS r WHERE r.id = p_refund;
+    IF v_refund.id IS NULL THEN
+        PERFORM core._raise(
+            'TS253', 'PAYMENT_REFUND_NOT_FOUND', jsonb_build_object('refund_id', p_refund), 'Nothing was changed.'
+        );
+    ELSIF EXISTS (
+        SELECT FROM core.payment_refunds AS r
+        WHERE r.payment_id = v_refund.payment_id AND r.id <> p_refund AND r.provider_refund = p_provider_refund
+    ) THEN
+        -- it was told of already, and counts there
+        UPDATE core.payment_refunds AS r
+        SET status = 'failed', closed_at = coalesce(r.closed_at, clock_timestamp()), due_at = NULL, failure = 'told_twice'
+        WHERE r.id = p_refund AND r.provider_refund IS NULL;
+    ELSIF v_refund.provider_refund <> p_provider_refund THEN
+        -- a refund made at the provider was taken for this one: this one is one more
+        INSERT INTO core.payment_refunds (
+            id, payment_id, actor_id, amount, created_at, closed_at, status, provider_refund, reason, failure
+        )
+        VALUES (
+            core.uuid7(), v_refund.payment_id, v_refund.actor_id, v_refund.amount, clock_timestamp(),
+            CASE WHEN p_status <> 'pending' THEN clock_timestamp() END, p_status, p_provider_refund, v_refund.reason,
+            CASE p_status WHEN 'failed' THEN coalesce(left(p_failure, 255), 'failed') END
+        );
+    ELSE
+        UPDATE core.payment_refunds AS r
+        SET
+            provider_refund = coalesce(r.provider_refund, p_provider_refund),
+            status = p_status,
+            closed_at = CASE WHEN p_status <> 'pending' THEN clock_timestamp() END,
+            due_at = CASE WHEN p_status = 'pending' THEN r.due_at END,
+            failure = CASE p_status WHEN 'failed' THEN coalesce(left(p_failure, 255), 'failed') END
+        WHERE
+            r.id = p_refund
+            AND (r.status = 'pending' OR r.status = 'done' AND p_status = 'failed');
+    END IF;
+    PERFORM core._weigh_payment(v_refund.payment_id, v_refund.reason, v_refund.actor_id);
+    RETURN QUERY SELECT r.* FROM api.payment_refunds AS r WHERE r.refund_id = p_refund;
+END;
+$$;
+
+ALTER FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) IS 'Notes what the provider made of refund p_refund: pending, done, or failed, which restores the tokens. p_provider_refund is its name there. Repeating it changes nothing.';
+
+CREATE FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    IF (p_provider IN ('stripe', 'paystack', 'paypal', 'sandbox') AND p_day IS NOT NULL AND jsonb_typeof(p_records) = 'array') IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'records'), 'Nothing was kept.');
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.provider_day.' || p_provider || p_day::text, 0));
+    DELETE FROM core.provider_records AS r WHERE r.provider = p_provider AND r.day = p_day;
+    INSERT INTO core.provider_records (provider, day, kind, record_id, payment_id, amount, currency)
+    SELECT p_provider, p_day, r.kind, r.record_id, r.payment_id, r.amount, r.currency
+    FROM jsonb_to_recordset(p_records) AS r (kind text, record_id text, payment_id uuid, amount bigint, currency text);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    INSERT INTO core.provider_days (provider, day, fetched_at) VALUES (p_provider, p_day, clock_timestamp())
+    ON CONFLICT ON CONSTRAINT provider_days_pkey DO UPDATE SET fetched_at = excluded.fetched_at;
+    RETURN v_count;
+END;
+$$;
+
+ALTER FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) IS 'Keeps the records of p_provider for the day p_day (UTC), in place of those kept before: an array of {kind: payment|refund, record_id, payment_id, amount, currency}; amounts in the minor unit. Then api.reconcile compares.';
+
 CREATE FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text DEFAULT NULL::text) RETURNS api.call_offer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2782,6 +3253,58 @@ $$;
 ALTER FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) IS 'User p_fan calls creator p_creator. It rings for the rate call_ringing; nothing is paid before it is accepted. The creator''s price a minute, the length of a block (rate call_block) and the longest duration (rate call_longest) are those of now, whatever becomes of them. The fan needs tokens for one block. Nobody is in two calls. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text DEFAULT NULL::text) RETURNS api.payment_order
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('payment'::text, p_package, p_provider, p_success_url, p_cancel_url))
+    );
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_field CONSTANT text := CASE
+        WHEN p_buyer IS NULL THEN 'buyer_id'
+        WHEN (p_provider IN ('stripe', 'paystack', 'paypal', 'sandbox')) IS NOT TRUE THEN 'provider'
+        WHEN (octet_length(p_success_url) BETWEEN 1 AND 2000) IS NOT TRUE THEN 'success_url'
+        WHEN (octet_length(p_cancel_url) BETWEEN 1 AND 2000) IS NOT TRUE THEN 'cancel_url'
+    END;
+    v_stored jsonb;
+    v_package core.token_packages;
+    v_payment core.payments;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.key.' || p_buyer::text || p_key, 0));
+    v_stored := core._stored_result(p_buyer, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        SELECT p.* INTO v_payment FROM core.payments AS p WHERE p.id = (v_stored ->> 'payment_id')::uuid;
+        RETURN core._payment_order(v_payment, true);
+    ELSIF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was opened.');
+    END IF;
+    PERFORM core._check_actor(p_buyer);
+    SELECT k.* INTO v_package FROM core.token_packages AS k WHERE k.id = p_package;
+    IF v_package.id IS NULL OR v_package.active_from > v_now OR v_package.active_to <= v_now THEN
+        PERFORM core._raise(
+            'TS250', 'PACKAGE_NOT_FOUND', jsonb_build_object('package_id', p_package), 'Choose one that is on sale.'
+        );
+    END IF;
+    INSERT INTO core.payments (
+        id, buyer_id, package_id, tokens, amount, currency, provider, created_at, expires_at, check_at, success_url, cancel_url
+    )
+    VALUES (
+        core.uuid7(), p_buyer, p_package, v_package.tokens + v_package.bonus, v_package.price, v_package.currency, p_provider,
+        v_now, v_now + make_interval(secs => least(core._rate('payment_valid'), 2592000)::integer), v_now + interval '1 minute',
+        p_success_url, p_cancel_url
+    )
+    RETURNING * INTO v_payment;
+    PERFORM core._store_result(p_buyer, p_key, v_hash, jsonb_build_object('payment_id', v_payment.id));
+    RETURN core._payment_order(v_payment, false);
+END;
+$$;
+
+ALTER FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) IS 'Opens a payment of user p_buyer for package p_package by p_provider (stripe, paystack, paypal, sandbox) and returns it as the provider has to be told of it, with the payment''s id as idempotency key. Nothing is paid yet. Repeating p_key returns the same payment, with checkout_url once it is known.';
 
 CREATE FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint DEFAULT 0, p_shards integer DEFAULT 1, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3296,6 +3819,81 @@ ALTER FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_lim
 
 COMMENT ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) IS 'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to.';
 
+CREATE FUNCTION api.reconcile(p_provider text, p_day date) RETURNS TABLE(finding text, payment_id uuid, record_id text, detail jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    WITH told AS (
+        SELECT
+            r.kind, r.record_id, r.amount, r.currency, coalesce(c.id, i.id, f.id) AS payment_id, coalesce(o.id, d.id) AS refund_id
+        FROM core.provider_records AS r
+        LEFT JOIN core.payments AS c ON r.kind = 'payment' AND c.provider = r.provider AND c.charge = r.record_id
+        LEFT JOIN core.payments AS i ON i.provider = r.provider AND i.id = r.payment_id
+        LEFT JOIN core.payment_refunds AS d ON r.kind = 'refund' AND d.provider_refund = r.record_id
+        -- where the provider's own name is not told, a record has our id
+        LEFT JOIN core.payment_refunds AS o
+            ON r.kind = 'refund' AND o.id = CASE WHEN r.record_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN r.record_id::uuid END
+        LEFT JOIN core.payments AS f ON f.provider = r.provider AND f.id = coalesce(o.payment_id, d.payment_id)
+        WHERE r.provider = p_provider AND r.day = p_day
+    )
+    SELECT 'day_not_fetched', NULL::uuid, NULL::text, '{}'::jsonb
+    WHERE NOT EXISTS (SELECT FROM core.provider_days AS d WHERE d.provider = p_provider AND d.day = p_day)
+    UNION ALL
+    SELECT t.kind || '_unknown_here', NULL, t.record_id, jsonb_build_object('amount', t.amount, 'currency', t.currency)
+    FROM told AS t
+    WHERE t.payment_id IS NULL
+    UNION ALL
+    SELECT
+        'payment_not_credited', p.id, t.record_id,
+        jsonb_build_object('amount', t.amount, 'currency', t.currency, 'status', p.status)
+    FROM told AS t
+    INNER JOIN core.payments AS p ON p.id = t.payment_id
+    WHERE t.kind = 'payment' AND p.transfer_id IS NULL
+    UNION ALL
+    SELECT
+        'payment_differs', p.id, t.record_id,
+        jsonb_build_object('provider', jsonb_build_array(t.amount, t.currency), 'here', jsonb_build_array(p.amount, p.currency))
+    FROM told AS t
+    INNER JOIN core.payments AS p ON p.id = t.payment_id
+    WHERE t.kind = 'payment' AND (t.amount, t.currency) <> (p.amount, p.currency)
+    UNION ALL
+    SELECT
+        'payment_charged_twice', p.id, t.record_id, jsonb_build_object('charge', p.charge)
+    FROM told AS t
+    INNER JOIN core.payments AS p ON p.id = t.payment_id
+    WHERE t.kind = 'payment' AND p.charge <> t.record_id
+    UNION ALL
+    SELECT
+        'refund_not_here', p.id, t.record_id, jsonb_build_object('amount', t.amount, 'currency', t.currency)
+    FROM told AS t
+    INNER JOIN core.payments AS p ON p.id = t.payment_id
+    WHERE
+        t.kind = 'refund' AND NOT EXISTS (
+            SELECT FROM core.payment_refunds AS r
+            WHERE
+                r.payment_id = p.id AND r.amount = t.amount AND r.status <> 'failed'
+                AND (r.id = t.refund_id OR t.refund_id IS NULL AND p_provider = 'paystack')
+        )
+    UNION ALL
+    -- the provider's day and ours need not be the same
+    SELECT
+        'payment_unknown_there', p.id, p.charge, jsonb_build_object('amount', p.amount, 'currency', p.currency)
+    FROM core.payments AS p
+    WHERE
+        p.provider = p_provider AND p.paid_at >= p_day::timestamp AT TIME ZONE 'UTC'
+        AND p.paid_at < (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+        AND EXISTS (SELECT FROM core.provider_days AS d WHERE d.provider = p_provider AND d.day = p_day)
+        AND NOT EXISTS (
+            SELECT FROM core.provider_records AS r
+            WHERE r.provider = p_provider AND r.kind = 'payment' AND (r.record_id = p.charge OR r.payment_id = p.id)
+                AND r.day BETWEEN p_day - 2 AND p_day + 2
+        )
+$_$;
+
+ALTER FUNCTION api.reconcile(p_provider text, p_day date) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reconcile(p_provider text, p_day date) IS 'Compares what p_provider says of the day p_day (UTC; kept by api.note_provider_day) with the ledger, and returns a row for whatever does not match: payments and refunds that one side does not know, amounts that differ, payments charged twice. No rows: all is well.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3339,7 +3937,8 @@ BEGIN
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
-        WHEN v_original.kind = 'refund'
+        -- a payment's tokens go back with its money: api.reverse_payment
+        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored')
             THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
         WHEN v_amount > v_left OR v_left = 0
             THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(
@@ -3397,7 +3996,7 @@ $$;
 
 ALTER FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) IS 'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable. p_key makes it safe to repeat.';
+COMMENT ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) IS 'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable, nor is what a payment has paid for (api.reverse_payment). p_key makes it safe to repeat.';
 
 CREATE FUNCTION api.register_user(p_email text, p_username text, p_display_name text, p_password_hash text) RETURNS TABLE(user_id uuid, email text, username text, display_name text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3946,6 +4545,105 @@ ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p
 
 COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
 
+CREATE TABLE core.payment_events (
+    provider text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    kind text NOT NULL,
+    payment_id uuid,
+    refund_id uuid,
+    amount bigint,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    applied_at timestamp with time zone,
+    due_at timestamp with time zone DEFAULT clock_timestamp(),
+    tries integer DEFAULT 0 NOT NULL,
+    currency text,
+    reference text,
+    charge text,
+    item text,
+    reason text,
+    outcome text DEFAULT 'received'::text NOT NULL,
+    error text,
+    body bytea NOT NULL,
+    CONSTRAINT payment_events_event_id_check CHECK (((octet_length(event_id) >= 1) AND (octet_length(event_id) <= 255))),
+    CONSTRAINT payment_events_kind CHECK ((kind = ANY (ARRAY['paid'::text, 'failed'::text, 'refunded'::text, 'refund_failed'::text, 'disputed'::text, 'dispute_won'::text, 'dispute_lost'::text, 'look'::text, 'other'::text]))),
+    CONSTRAINT payment_events_outcome CHECK ((outcome = ANY (ARRAY['received'::text, 'applied'::text, 'repeated'::text, 'ignored'::text, 'unknown'::text, 'mismatch'::text, 'duplicate'::text, 'contradiction'::text, 'refused'::text, 'resolved'::text]))),
+    CONSTRAINT payment_events_provider_check CHECK ((provider = ANY (ARRAY['stripe'::text, 'paystack'::text, 'paypal'::text, 'sandbox'::text])))
+);
+
+ALTER TABLE core.payment_events OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payment_events IS 'What providers have told, each event once, as it came and as it was understood. Written by the functions of payments only.';
+
+COMMENT ON COLUMN core.payment_events.kind IS 'What it means to us; look: the provider has to be asked; other: nothing.';
+
+COMMENT ON COLUMN core.payment_events.due_at IS 'When it is applied (again) at the latest; NULL: done with.';
+
+COMMENT ON COLUMN core.payment_events.item IS 'The provider''s name of the refund or dispute it is about.';
+
+COMMENT ON COLUMN core.payment_events.outcome IS 'applied; repeated (nothing new); ignored; for a person: unknown (no such payment), mismatch (other amount or currency), duplicate (a second charge), contradiction (a dispute both won and lost), refused (the ledger said no: see error); resolved by a person.';
+
+COMMENT ON COLUMN core.payment_events.body IS 'The body, byte for byte.';
+
+CREATE VIEW api.payment_events AS
+ SELECT provider,
+    event_id,
+    type,
+    kind,
+    payment_id,
+    amount,
+    currency,
+    reference,
+    charge,
+    item,
+    reason,
+    outcome,
+    error,
+    tries,
+    received_at,
+    applied_at,
+    due_at,
+    (outcome = ANY (ARRAY['unknown'::text, 'mismatch'::text, 'duplicate'::text, 'contradiction'::text, 'refused'::text])) AS open
+   FROM core.payment_events e;
+
+ALTER VIEW api.payment_events OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payment_events IS 'What providers have told and what became of it, without the bodies. open: it waits for a person.';
+
+CREATE FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payment_events
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_event core.payment_events;
+BEGIN
+    PERFORM core._check_admin(p_actor);
+    PERFORM core._check_reason(p_reason);
+    SELECT e.* INTO v_event
+    FROM core.payment_events AS e
+    WHERE e.provider = p_provider AND e.event_id = p_event
+    FOR NO KEY UPDATE;
+    IF v_event.event_id IS NULL THEN
+        PERFORM core._raise(
+            'TS252', 'PAYMENT_EVENT_NOT_FOUND', jsonb_build_object('provider', p_provider, 'event_id', p_event), 'Nothing was done.'
+        );
+    ELSIF v_event.outcome IN ('unknown', 'mismatch', 'duplicate', 'contradiction', 'refused') THEN
+        UPDATE core.payment_events AS e SET outcome = 'resolved', due_at = NULL
+        WHERE e.provider = p_provider AND e.event_id = p_event;
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (
+            p_actor, 'payment_event.resolved', v_event.payment_id,
+            jsonb_build_object('provider', p_provider, 'event_id', p_event, 'outcome', v_event.outcome, 'reason', p_reason)
+        );
+    END IF;
+    RETURN QUERY SELECT e.* FROM api.payment_events AS e WHERE e.provider = p_provider AND e.event_id = p_event;
+END;
+$$;
+
+ALTER FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) IS 'Closes an event that waits for a person, with a reason, which goes to the audit log. It moves nothing. One that does not wait stays as it is.';
+
 CREATE FUNCTION api.resume_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3972,6 +4670,69 @@ $$;
 ALTER FUNCTION api.resume_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) IS 'The clock of call p_call goes on from where it stopped: what is left of a paid block is used up first. p_actor must be one of its people where named. Active already: nothing changes.';
+
+CREATE FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_order
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('payment_refund'::text, p_payment, p_amount, p_reason))
+    );
+    v_payment core.payments;
+    v_stored jsonb;
+    v_left bigint;
+    v_amount bigint;
+    v_id uuid;
+BEGIN
+    PERFORM core._check_admin(p_actor);
+    PERFORM core._check_reason(p_reason);
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.key.' || coalesce(p_actor, core._database_actor())::text || p_key, 0));
+    SELECT p.* INTO v_payment FROM core.payments AS p WHERE p.id = p_payment FOR NO KEY UPDATE;
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN core._refund_order((v_stored ->> 'refund_id')::uuid, true);
+    END IF;
+    v_left := greatest(0, v_payment.amount - v_payment.refunded - v_payment.disputed);
+    v_amount := coalesce(p_amount, v_left);
+    IF v_payment.id IS NULL THEN
+        PERFORM core._raise('TS251', 'PAYMENT_NOT_FOUND', jsonb_build_object('payment_id', p_payment), 'Nothing was refunded.');
+    ELSIF v_payment.transfer_id IS NULL THEN
+        PERFORM core._raise(
+            'TS350', 'PAYMENT_NOT_PAID', jsonb_build_object('payment_id', p_payment, 'payment_status', v_payment.status),
+            'Nothing was refunded.'
+        );
+    ELSIF v_amount NOT BETWEEN 1 AND v_left THEN
+        PERFORM core._raise(
+            'TS351', 'PAYMENT_REFUND_EXCEEDED',
+            jsonb_build_object(
+                'payment_id', p_payment, 'amount', v_payment.amount, 'requested', v_amount, 'refundable', v_left,
+                'currency', v_payment.currency
+            ),
+            'Nothing was refunded.'
+        );
+    END IF;
+    INSERT INTO core.payment_refunds (id, payment_id, actor_id, amount, created_at, due_at, reason)
+    VALUES (
+        core.uuid7(), p_payment, p_actor, v_amount, clock_timestamp(), clock_timestamp() + interval '45 seconds', p_reason
+    )
+    RETURNING id INTO v_id;
+    PERFORM core._weigh_payment(p_payment, p_reason, p_actor);
+    PERFORM core._store_result(p_actor, p_key, v_hash, jsonb_build_object('refund_id', v_id));
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_actor, 'payment.refunded', p_payment,
+        jsonb_build_object('refund_id', v_id, 'amount', v_amount, 'currency', v_payment.currency, 'reason', p_reason)
+    );
+    RETURN core._refund_order(v_id, false);
+END;
+$$;
+
+ALTER FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Refunds p_amount (minor unit of the payment''s currency; NULL: all that is left) of payment p_payment: takes the same part of its tokens back at once, into debt where they are spent, and leaves the refund to be asked of the provider with its id as idempotency key. If the provider refuses, api.note_payment_refund restores the tokens.';
 
 CREATE FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid DEFAULT NULL::uuid) RETURNS TABLE(secret text, old_secrets_until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4562,6 +5323,97 @@ ALTER FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason 
 
 COMMENT ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) IS 'Sets how low wallet p_wallet may go, in minor units: negative for an overdraft, positive for a reserve that cannot be spent, 0 for neither. Refused with TS401 while the wallet has less than that.';
 
+CREATE FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    c_tries CONSTANT integer := 30;
+    v_event core.payment_events;
+    v_payment core.payments;
+BEGIN
+    SELECT e.* INTO v_event
+    FROM core.payment_events AS e
+    WHERE e.provider = p_provider AND e.event_id = p_event
+    FOR NO KEY UPDATE;
+    IF v_event.event_id IS NULL THEN
+        PERFORM core._raise(
+            'TS252', 'PAYMENT_EVENT_NOT_FOUND', jsonb_build_object('provider', p_provider, 'event_id', p_event), 'Nothing was done.'
+        );
+    END IF;
+    v_payment := core._lock_payment_of(v_event);
+    payment_id := v_payment.id;
+    IF v_event.due_at IS NULL THEN
+        outcome := 'repeated';
+        status := v_payment.status;
+        RETURN;
+    END IF;
+    BEGIN
+        outcome := CASE
+            WHEN v_event.kind = 'other' THEN 'ignored'
+            WHEN v_payment.id IS NULL THEN 'unknown'
+            WHEN v_event.kind = 'paid' THEN core._credit_payment(v_payment, v_event)
+            WHEN v_event.kind = 'failed' THEN core._fail_payment(v_payment, v_event)
+            WHEN v_event.kind IN ('refunded', 'refund_failed') THEN core._note_refund(v_payment, v_event)
+            WHEN v_event.kind IN ('disputed', 'dispute_won', 'dispute_lost') THEN core._note_dispute(v_payment, v_event)
+            ELSE 'applied'
+        END;
+    EXCEPTION WHEN OTHERS THEN
+        IF sqlstate NOT LIKE 'TS%' THEN
+            RAISE;
+        END IF;
+        outcome := 'refused';
+        error := sqlerrm;
+    END;
+    IF v_event.kind = 'look' THEN
+        UPDATE core.payments AS p SET check_at = clock_timestamp() WHERE p.id = v_payment.id AND p.transfer_id IS NULL;
+    END IF;
+    UPDATE core.payment_events AS e
+    SET
+        payment_id = coalesce(v_payment.id, e.payment_id), outcome = settle_payment.outcome, error = settle_payment.error,
+        tries = e.tries + 1, applied_at = CASE WHEN settle_payment.outcome = 'applied' THEN clock_timestamp() END,
+        due_at = CASE
+            WHEN settle_payment.outcome IN ('unknown', 'refused') AND e.tries < c_tries
+                THEN clock_timestamp() + least(interval '30 seconds' * 2 ^ least(e.tries, 12), interval '1 day')
+        END
+    WHERE e.provider = p_provider AND e.event_id = p_event;
+    status := (SELECT p.status FROM core.payments AS p WHERE p.id = v_payment.id);
+END;
+$$;
+
+ALTER FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) IS 'Applies event p_event of p_provider, once, and returns what became of it (outcome as in api.payment_events; repeated where it was done with before), the payment and its status. Paid: the tokens move from issuance to the buyer in the same commit. Events may come in any order.';
+
+CREATE FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text DEFAULT NULL::text) RETURNS api.payment_order
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_payment core.payments;
+BEGIN
+    UPDATE core.payments AS p
+    SET reference = coalesce(p.reference, p_reference), checkout_url = coalesce(p.checkout_url, p_checkout_url)
+    WHERE p.id = p_payment
+    RETURNING * INTO v_payment;
+    IF v_payment.id IS NULL THEN
+        PERFORM core._raise('TS251', 'PAYMENT_NOT_FOUND', jsonb_build_object('payment_id', p_payment), 'Nothing was changed.');
+    END IF;
+    IF p_customer IS NOT NULL THEN
+        INSERT INTO core.payment_customers (user_id, provider, customer)
+        VALUES (v_payment.buyer_id, v_payment.provider, p_customer)
+        ON CONFLICT ON CONSTRAINT payment_customers_pkey DO NOTHING;
+    END IF;
+    RETURN core._payment_order(v_payment, false);
+END;
+$$;
+
+ALTER FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) IS 'Notes what the provider answered to payment p_payment: its own name of the checkout, where the buyer pays, and what it calls the buyer. The first answer stays.';
+
 CREATE FUNCTION api.start_stream(p_stream uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.streams
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4896,6 +5748,28 @@ $$;
 ALTER FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) IS 'Tips that a creator got since p_since (NULL: ever), in tokens as paid by the senders: count, sum, average (2 decimals), largest, number of tippers, and the five who gave most as JSON [{user_id, username, total, count}].';
+
+CREATE FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) RETURNS TABLE(currency text, payments bigint, gross numeric, given_back numeric, net numeric, tokens_sold numeric, tokens_taken_back numeric, token_value_usd numeric)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT
+        p.currency,
+        count(*),
+        sum(p.amount),
+        sum(least(p.refunded + p.disputed, p.amount)),
+        sum(p.amount - least(p.refunded + p.disputed, p.amount)),
+        sum(p.tokens),
+        sum(p.reversed),
+        sum(p.tokens - p.reversed) * core._rate('token_value', 'TOKEN')
+    FROM core.payments AS p
+    WHERE p.paid_at >= p_from AND p.paid_at < p_to
+    GROUP BY p.currency
+$$;
+
+ALTER FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) IS 'Payments paid from p_from up to p_to, a row a currency: gross, given_back (refunded or in dispute) and net in its minor unit; tokens sold and taken back; and what the rest would be paid out at in USD (rate token_value). The platform''s margin is net less what is paid out.';
 
 CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS api.transfer_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5840,6 +6714,90 @@ ALTER FUNCTION core._audit_holds() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_holds() IS 'Broken invariants of holds and captures, as api.audit_ledger() returns them.';
 
+CREATE FUNCTION core._audit_payments() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'payment_has_its_transfer', 'payment ' || p.id::text,
+        jsonb_build_object('tokens', p.tokens, 'moved', m.amount::bigint, 'kind', m.kind)
+    FROM core.payments AS p
+    LEFT JOIN core.transfers AS m ON m.id = p.transfer_id
+    LEFT JOIN core.wallets AS f ON f.id = m.from_wallet_id
+    LEFT JOIN core.wallets AS o ON o.id = m.to_wallet_id
+    WHERE
+        p.transfer_id IS NOT NULL AND NOT core._is_detached(p.transfer_id)
+        AND (m.amount::bigint, m.kind, o.owner_id, f.purpose::text) IS DISTINCT FROM (p.tokens, 'purchase', p.buyer_id, 'issuance')
+    UNION ALL
+    SELECT 'purchase_has_its_payment', 'transfer ' || m.id::text, jsonb_build_object('amount', m.amount::bigint, 'kind', m.kind)
+    FROM core.transfers AS m
+    LEFT JOIN core.payment_transfers AS t ON t.transfer_id = m.id
+    LEFT JOIN core.payments AS p ON p.id = t.payment_id
+    WHERE
+        m.kind IN ('purchase', 'purchase_restored')
+        AND (
+            p.id IS NULL OR t.tokens <> m.amount::bigint
+            OR m.kind = 'purchase' AND p.transfer_id IS DISTINCT FROM m.id
+        )
+    UNION ALL
+    SELECT
+        'payment_reversal_is_a_refund', 'payment ' || t.payment_id::text,
+        jsonb_build_object('transfer_id', t.transfer_id, 'tokens', t.tokens, 'refunded', r.amount)
+    FROM core.payment_transfers AS t
+    LEFT JOIN core.refunds AS r ON r.transfer_id = t.transfer_id
+    WHERE t.kind = 'reversal' AND (r.amount, r.owed) IS DISTINCT FROM (t.tokens, t.owed)
+    UNION ALL
+    SELECT
+        'payment_reversed_is_what_moved', 'payment ' || p.id::text,
+        jsonb_build_object('reversed', p.reversed, 'moved', coalesce(s.moved, 0))
+    FROM core.payments AS p
+    LEFT JOIN (
+        SELECT t.payment_id, sum(CASE t.kind WHEN 'reversal' THEN t.tokens ELSE - t.tokens END) AS moved
+        FROM core.payment_transfers AS t
+        WHERE t.kind <> 'purchase'
+        GROUP BY t.payment_id
+    ) AS s ON s.payment_id = p.id
+    WHERE p.reversed <> coalesce(s.moved, 0)
+    UNION ALL
+    SELECT
+        'payment_reversed_is_what_is_due', 'payment ' || p.id::text,
+        jsonb_build_object('tokens', p.tokens, 'amount', p.amount, 'refunded', p.refunded, 'disputed', p.disputed, 'reversed', p.reversed)
+    FROM core.payments AS p
+    WHERE
+        p.reversed <> CASE
+            WHEN p.transfer_id IS NULL THEN 0
+            ELSE div(p.tokens::numeric * least(p.refunded::numeric + p.disputed, p.amount), p.amount)
+        END
+    UNION ALL
+    SELECT
+        'payment_refunded_is_its_refunds', 'payment ' || p.id::text,
+        jsonb_build_object('refunded', p.refunded, 'refunds', coalesce(r.amount, 0), 'disputed', p.disputed, 'disputes', coalesce(d.amount, 0))
+    FROM core.payments AS p
+    LEFT JOIN (
+        SELECT r.payment_id, sum(r.amount) AS amount FROM core.payment_refunds AS r WHERE r.status <> 'failed' GROUP BY r.payment_id
+    ) AS r ON r.payment_id = p.id
+    LEFT JOIN (
+        SELECT d.payment_id, sum(d.amount) AS amount FROM core.payment_disputes AS d WHERE d.status <> 'won' GROUP BY d.payment_id
+    ) AS d ON d.payment_id = p.id
+    WHERE p.refunded <> coalesce(r.amount, 0) OR p.disputed <> coalesce(d.amount, 0)
+    UNION ALL
+    SELECT
+        'refunds_are_within_payment', 'payment ' || p.id::text, jsonb_build_object('amount', p.amount, 'refunded', p.refunded)
+    FROM core.payments AS p
+    WHERE p.refunded > p.amount
+    UNION ALL
+    SELECT
+        'payment_status_fits', 'payment ' || p.id::text,
+        jsonb_build_object('status', p.status, 'amount', p.amount, 'refunded', p.refunded, 'disputed', p.disputed)
+    FROM core.payments AS p
+    WHERE
+        p.transfer_id IS NOT NULL
+        AND p.status <> CASE WHEN p.disputed > 0 THEN 'disputed' WHEN p.refunded >= p.amount THEN 'refunded' ELSE 'paid' END
+$$;
+
+ALTER FUNCTION core._audit_payments() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_payments() IS 'Broken invariants of payments, as api.audit_ledger() returns them.';
+
 CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -6317,7 +7275,9 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
     SELECT CASE
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
-        WHEN p_kind IN ('tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block') AND NOT p_own
+        WHEN NOT p_own AND p_kind IN (
+            'tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block', 'purchase', 'purchase_restored'
+        )
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reference', 'maximum_bytes', 255))::core.refusal
@@ -6441,6 +7401,40 @@ $$;
 ALTER FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) IS 'Stores the counters behind what is left in p_rooms (core._velocity_rooms, after the payments).';
+
+CREATE FUNCTION core._credit_payment(p_payment core.payments, p_event core.payment_events) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_result core.transfer_result;
+BEGIN
+    IF (p_event.amount, p_event.currency) IS DISTINCT FROM (p_payment.amount, p_payment.currency) THEN
+        RETURN 'mismatch';
+    ELSIF p_payment.transfer_id IS NOT NULL THEN
+        RETURN CASE WHEN p_event.charge <> p_payment.charge THEN 'duplicate' ELSE 'repeated' END;
+    END IF;
+    v_result := core._give_tokens(p_payment, p_payment.tokens, 'purchase');
+    UPDATE core.payments AS p
+    SET
+        status = 'paid', transfer_id = v_result.transfer_id, paid_at = v_result.created_at, check_at = NULL,
+        charge = coalesce(p_event.charge, p.charge), reference = coalesce(p.reference, p_event.reference)
+    WHERE p.id = p_payment.id;
+    PERFORM core._payment_event('payment.paid', p_payment.id);
+    PERFORM core._weigh_payment(p_payment.id, 'told before it was paid', NULL);
+    UPDATE core.payment_events AS e
+    SET due_at = clock_timestamp()
+    WHERE e.ctid = ANY (ARRAY(
+        SELECT w.ctid FROM core.payment_events AS w
+        WHERE w.provider = p_payment.provider AND w.charge = p_event.charge AND w.outcome = 'unknown'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ));
+    RETURN 'applied';
+END;
+$$;
+
+ALTER FUNCTION core._credit_payment(p_payment core.payments, p_event core.payment_events) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._credit_payment(p_payment core.payments, p_event core.payment_events) IS 'Gives a payment''s tokens to its buyer, once; what came of it: applied, repeated, duplicate (paid by a second charge), mismatch.';
 
 CREATE FUNCTION core._history() RETURNS text
     LANGUAGE sql STABLE
@@ -6795,6 +7789,25 @@ ALTER FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_posit
 
 COMMENT ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) IS 'Names the rule that a refused transfer request breaks: error code, slug, and the facts a caller can act on.';
 
+CREATE FUNCTION core._fail_payment(p_payment core.payments, p_event core.payment_events) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF p_payment.status <> 'pending' THEN
+        RETURN 'repeated';
+    END IF;
+    UPDATE core.payments AS p
+    SET status = 'failed', failed_at = clock_timestamp(), failure = coalesce(left(p_event.reason, 255), 'failed'), check_at = NULL
+    WHERE p.id = p_payment.id;
+    PERFORM core._payment_event('payment.failed', p_payment.id);
+    RETURN 'applied';
+END;
+$$;
+
+ALTER FUNCTION core._fail_payment(p_payment core.payments, p_event core.payment_events) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._fail_payment(p_payment core.payments, p_event core.payment_events) IS 'Ends a pending payment; what came of it: applied, or repeated where it was not pending.';
+
 CREATE FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) RETURNS core.transfer_result[]
     LANGUAGE plpgsql
     AS $$
@@ -7030,6 +8043,34 @@ $$;
 ALTER FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) IS 'Gives back what is left of transfers, each alone; one result for each that had anything left. Payees who have spent it owe it.';
+
+CREATE FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) RETURNS core.transfer_result
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_wallet CONSTANT uuid := (
+        SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_payment.buyer_id AND w.asset = 'TOKEN'
+    );
+    v_result core.transfer_result;
+BEGIN
+    v_result := (core._post_transfers(ARRAY[ROW(
+        core._system_wallet('issuance', 'TOKEN', p_payment.id), v_wallet, p_tokens, 'TOKEN', p_kind, p_payment.id::text,
+        NULL, NULL, NULL, NULL, jsonb_build_object('payment_id', p_payment.id, 'provider', p_payment.provider), NULL
+    )::core.transfer_request]))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'No tokens were given.');
+    END IF;
+    INSERT INTO core.payment_transfers (payment_id, transfer_id, tokens, kind)
+    VALUES (
+        p_payment.id, v_result.transfer_id, p_tokens, CASE p_kind WHEN 'purchase' THEN 'purchase' ELSE 'restoration' END
+    );
+    RETURN v_result;
+END;
+$$;
+
+ALTER FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) IS 'Gives p_tokens of a payment to its buyer: kind purchase when it is paid, purchase_restored when what was taken back returns.';
 
 CREATE FUNCTION core._guard_ledger() RETURNS trigger
     LANGUAGE plpgsql
@@ -7356,6 +8397,36 @@ $$;
 ALTER FUNCTION core._lock_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) IS 'The call, its clock locked where it is not over; raises when there is none or it is other people''s.';
+
+CREATE FUNCTION core._lock_payment_of(p_event core.payment_events) RETURNS core.payments
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_id uuid := p_event.payment_id;
+    v_payment core.payments;
+BEGIN
+    IF v_id IS NULL THEN
+        v_id := (
+            SELECT p.id FROM core.payments AS p
+            WHERE p.provider = p_event.provider AND p.charge = p_event.charge
+            ORDER BY p.id LIMIT 1
+        );
+    END IF;
+    IF v_id IS NULL THEN
+        v_id := (
+            SELECT p.id FROM core.payments AS p
+            WHERE p.provider = p_event.provider AND p.reference = p_event.reference
+            ORDER BY p.id LIMIT 1
+        );
+    END IF;
+    SELECT p.* INTO v_payment FROM core.payments AS p WHERE p.id = v_id AND p.provider = p_event.provider FOR NO KEY UPDATE;
+    RETURN v_payment;
+END;
+$$;
+
+ALTER FUNCTION core._lock_payment_of(p_event core.payment_events) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_payment_of(p_event core.payment_events) IS 'The payment that an event is about, locked; all NULL where there is none.';
 
 CREATE FUNCTION core._lock_streams(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -8054,6 +9125,88 @@ ALTER FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, 
 
 COMMENT ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) IS 'Notes that p_user (NULL: both of its people) joined or left the room of call p_call at p_at; false where that tells nothing. A call whose people left ends after the rate call_grace, billed up to then, unless they are seen again: such events shorten a call, and never pay for anything.';
 
+CREATE FUNCTION core._note_dispute(p_payment core.payments, p_event core.payment_events) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_status CONSTANT text := CASE p_event.kind WHEN 'dispute_won' THEN 'won' WHEN 'dispute_lost' THEN 'lost' ELSE 'open' END;
+    v_was CONSTANT text := (
+        SELECT d.status FROM core.payment_disputes AS d
+        WHERE d.payment_id = p_payment.id AND d.provider_dispute = p_event.item
+    );
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    IF v_was IS NOT NULL AND (v_status = 'open' OR v_was = v_status) THEN
+        RETURN 'repeated';
+    ELSIF v_was IN ('won', 'lost') THEN
+        RETURN 'contradiction';
+    ELSIF v_was IS NULL AND (
+        p_event.item IS NULL OR p_event.currency IS DISTINCT FROM p_payment.currency OR (p_event.amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE
+    ) THEN
+        RETURN 'mismatch';
+    END IF;
+    INSERT INTO core.payment_disputes (payment_id, provider_dispute, amount, opened_at, closed_at, status)
+    VALUES (p_payment.id, p_event.item, p_event.amount, v_now, CASE WHEN v_status <> 'open' THEN v_now END, v_status)
+    ON CONFLICT ON CONSTRAINT payment_disputes_pkey DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at;
+    PERFORM core._weigh_payment(p_payment.id, 'dispute ' || p_event.item, NULL);
+    RETURN 'applied';
+END;
+$$;
+
+ALTER FUNCTION core._note_dispute(p_payment core.payments, p_event core.payment_events) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._note_dispute(p_payment core.payments, p_event core.payment_events) IS 'Takes in that a dispute was opened, won or lost; what came of it: applied, repeated, contradiction, mismatch.';
+
+CREATE FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_status CONSTANT text := CASE p_event.kind WHEN 'refunded' THEN 'done' ELSE 'failed' END;
+    v_id uuid;
+    v_was text;
+BEGIN
+    SELECT r.id, r.status INTO v_id, v_was
+    FROM core.payment_refunds AS r
+    WHERE
+        r.payment_id = p_payment.id AND (
+            r.provider_refund = p_event.item OR r.id = p_event.refund_id
+            OR r.provider_refund IS NULL AND p_event.refund_id IS NULL AND r.status <> 'failed' AND r.amount = p_event.amount
+        )
+    ORDER BY r.provider_refund = p_event.item DESC NULLS LAST, r.id = p_event.refund_id DESC NULLS LAST, r.id
+    LIMIT 1;
+    IF v_id IS NULL AND p_event.currency IS DISTINCT FROM p_payment.currency
+        OR v_id IS NULL AND (p_event.amount > 0) IS NOT TRUE
+        OR v_id IS NULL AND v_status = 'done' AND p_event.amount > p_payment.amount - p_payment.refunded
+    THEN
+        RETURN 'mismatch';
+    ELSIF v_id IS NULL THEN
+        INSERT INTO core.payment_refunds (id, payment_id, amount, created_at, closed_at, status, provider_refund, reason, failure)
+        VALUES (
+            core.uuid7(), p_payment.id, p_event.amount, clock_timestamp(), clock_timestamp(), v_status, p_event.item,
+            'by the provider', CASE v_status WHEN 'failed' THEN coalesce(p_event.reason, 'failed') END
+        );
+    ELSIF v_was = 'failed' OR v_was = v_status THEN
+        -- its name is news where it had none, and keeps another refund of this amount apart from it
+        UPDATE core.payment_refunds AS r SET provider_refund = p_event.item
+        WHERE r.id = v_id AND r.provider_refund IS NULL AND p_event.item IS NOT NULL;
+        RETURN 'repeated';
+    ELSE
+        UPDATE core.payment_refunds AS r
+        SET
+            status = v_status, closed_at = clock_timestamp(), due_at = NULL,
+            provider_refund = coalesce(r.provider_refund, p_event.item),
+            failure = CASE v_status WHEN 'failed' THEN coalesce(p_event.reason, 'failed') END
+        WHERE r.id = v_id;
+    END IF;
+    PERFORM core._weigh_payment(p_payment.id, 'refund ' || coalesce(p_event.item, ''), NULL);
+    RETURN 'applied';
+END;
+$$;
+
+ALTER FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) IS 'Takes in that a refund was made or has failed; what came of it: applied, repeated, mismatch. Nobody pays for the same refund twice.';
+
 CREATE FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -8203,6 +9356,41 @@ CREATE FUNCTION core._partition_name(p_table text, p_from timestamp with time zo
 ALTER FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) OWNER TO tessera_owner;
 
 COMMENT ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) IS 'Name of the partition of a table that begins at p_from.';
+
+CREATE FUNCTION core._payment_event(p_type text, p_payment uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        p_type, ARRAY['user:' || p.buyer_id::text],
+        to_jsonb(p) - 'reference' - 'charge' - 'buyer_id'
+    FROM api.payments AS p
+    WHERE p.payment_id = p_payment
+$$;
+
+ALTER FUNCTION core._payment_event(p_type text, p_payment uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._payment_event(p_type text, p_payment uuid) IS 'Writes the event p_type with the payment as it is now, without the provider''s names.';
+
+CREATE FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) RETURNS api.payment_order
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT ROW(
+        p_payment.id, p_payment.buyer_id, p_payment.package_id, p_payment.tokens, p_payment.amount, p_payment.created_at,
+        p_payment.expires_at, p_payment.currency, p_payment.provider,
+        (SELECT k.name FROM core.token_packages AS k WHERE k.id = p_payment.package_id),
+        (SELECT u.email FROM core.users AS u WHERE u.id = p_payment.buyer_id),
+        (
+            SELECT c.customer FROM core.payment_customers AS c
+            WHERE c.user_id = p_payment.buyer_id AND c.provider = p_payment.provider
+        ),
+        p_payment.reference, p_payment.charge, p_payment.checkout_url, p_payment.success_url, p_payment.cancel_url, p_replayed
+    )::api.payment_order
+$$;
+
+ALTER FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) IS 'The row with what a provider has to know besides: the package''s name, the buyer''s e-mail address and their name at the provider.';
 
 CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) RETURNS integer[]
     LANGUAGE sql IMMUTABLE
@@ -8681,6 +9869,22 @@ $$;
 ALTER FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) IS 'The value of the rate p_name for p_asset and p_scope in force at p_at (now by default), in the unit its row states. TS801 if there is none: nothing falls back to a number in code.';
+
+CREATE FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) RETURNS api.refund_order
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT ROW(
+        r.id, r.payment_id, r.amount, r.tries, p.currency, p.provider, p.reference, p.charge, r.provider_refund, r.reason,
+        p_replayed
+    )::api.refund_order
+    FROM core.payment_refunds AS r
+    INNER JOIN core.payments AS p ON p.id = r.payment_id
+    WHERE r.id = p_refund
+$$;
+
+ALTER FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) IS 'A refund with what its provider has to know of the payment.';
 
 CREATE FUNCTION core._refuse_stream(p_field text, p_hint text) RETURNS void
     LANGUAGE plpgsql
@@ -9200,6 +10404,45 @@ ALTER FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) OWN
 
 COMMENT ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) IS 'The shard of a system wallet that is used on behalf of the row with this id.';
 
+CREATE FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_original core.transfers;
+    v_result core.transfer_result;
+BEGIN
+    SELECT t.* INTO v_original FROM core.transfers AS t WHERE t.id = p_transfer;
+    v_result := (core._post_transfers(
+        ARRAY[ROW(
+            v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
+            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
+        )::core.transfer_request],
+        NULL, false, true
+    ))[1];
+    IF v_result.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was taken back.');
+    END IF;
+    transfer_id := v_result.transfer_id;
+    SELECT least(p_amount, greatest(0, w.minimum + w.held - v_result.from_balance)) INTO owed
+    FROM core.wallets AS w
+    WHERE w.id = v_original.to_wallet_id;
+    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
+    VALUES (p_transfer, v_result.transfer_id, p_amount, owed, 'create_debt', p_reason, v_result.created_at);
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        core._transfer_payload(
+            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund',
+            p_reason, v_result.created_at
+        ) || jsonb_build_object('original_id', p_transfer)
+    );
+END;
+$$;
+
+ALTER FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) IS 'Takes back p_amount of transfer p_transfer, of which the caller knows that so much is left; the part that the payee had spent is their debt.';
+
 CREATE FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) RETURNS bigint[]
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -9626,6 +10869,71 @@ ALTER FUNCTION core._webhook_wants(p_patterns text[], p_type text) OWNER TO tess
 
 COMMENT ON FUNCTION core._webhook_wants(p_patterns text[], p_type text) IS 'True where the patterns hold *, the type itself, or its group (call.* for call.ended).';
 
+CREATE FUNCTION core._weigh_payment(p_payment uuid, p_reason text, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_payment core.payments := (SELECT p FROM core.payments AS p WHERE p.id = p_payment);
+    v_refunded CONSTANT bigint := coalesce((
+        SELECT sum(r.amount) FROM core.payment_refunds AS r WHERE r.payment_id = p_payment AND r.status <> 'failed'
+    ), 0);
+    v_disputed CONSTANT bigint := coalesce((
+        SELECT sum(d.amount) FROM core.payment_disputes AS d WHERE d.payment_id = p_payment AND d.status <> 'won'
+    ), 0);
+    v_due bigint := 0;
+    v_change bigint;
+    v_part bigint;
+    v_original record;
+    v_moved record;
+BEGIN
+    IF v_payment.transfer_id IS NOT NULL THEN
+        v_due := div(
+            v_payment.tokens::numeric * least(v_refunded::numeric + v_disputed, v_payment.amount), v_payment.amount
+        );
+    END IF;
+    v_change := v_due - v_payment.reversed;
+    IF v_change < 0 THEN
+        PERFORM core._give_tokens(v_payment, - v_change, 'purchase_restored');
+    END IF;
+    -- newest first; together they always have that much left (auditor: payment_reversed_is_what_moved)
+    FOR v_original IN
+        SELECT t.transfer_id, t.tokens - coalesce(b.taken, 0) AS rest
+        FROM core.payment_transfers AS t
+        LEFT JOIN LATERAL (SELECT sum(r.amount) AS taken FROM core.refunds AS r WHERE r.original_id = t.transfer_id) AS b ON true
+        WHERE t.payment_id = p_payment AND t.kind <> 'reversal' AND t.tokens > coalesce(b.taken, 0)
+        ORDER BY t.transfer_id DESC
+    LOOP
+        EXIT WHEN v_change <= 0;
+        v_part := least(v_change, v_original.rest);
+        SELECT m.* INTO v_moved FROM core._take_back(v_original.transfer_id, v_part, p_reason, p_actor) AS m;
+        INSERT INTO core.payment_transfers (payment_id, transfer_id, tokens, owed, kind)
+        VALUES (p_payment, v_moved.transfer_id, v_part, v_moved.owed, 'reversal');
+        v_change := v_change - v_part;
+    END LOOP;
+    UPDATE core.payments AS p
+    SET
+        refunded = v_refunded, disputed = v_disputed, reversed = v_due,
+        status = CASE
+            WHEN p.transfer_id IS NULL THEN p.status
+            WHEN v_disputed > 0 THEN 'disputed'
+            WHEN v_refunded >= p.amount THEN 'refunded'
+            ELSE 'paid'
+        END
+    WHERE p.id = p_payment;
+    IF v_disputed > v_payment.disputed THEN
+        PERFORM core._payment_event('payment.disputed', p_payment);
+    ELSIF v_refunded > v_payment.refunded THEN
+        PERFORM core._payment_event('payment.refunded', p_payment);
+    ELSIF v_disputed < v_payment.disputed OR v_refunded < v_payment.refunded THEN
+        PERFORM core._payment_event('payment.restored', p_payment);
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._weigh_payment(p_payment uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._weigh_payment(p_payment uuid, p_reason text, p_actor uuid) IS 'Puts a payment, and the tokens its buyer has of it, right by its refunds and disputes: takes back or restores the difference to floor(tokens × min(refunded + disputed, amount) ÷ amount).';
+
 CREATE TABLE core.audit_log (
     id uuid DEFAULT core.uuid7() NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -9898,6 +11206,103 @@ CREATE VIEW api.live_rooms AS
 ALTER VIEW api.live_rooms OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
+
+CREATE TABLE core.payment_customers (
+    user_id uuid NOT NULL,
+    provider text NOT NULL,
+    customer text NOT NULL
+);
+
+ALTER TABLE core.payment_customers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payment_customers IS 'What a provider calls a user, where it keeps their payment methods.';
+
+CREATE VIEW api.payment_customers AS
+ SELECT user_id,
+    provider,
+    customer
+   FROM core.payment_customers c;
+
+ALTER VIEW api.payment_customers OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payment_customers IS 'What providers call a user.';
+
+CREATE TABLE core.payment_disputes (
+    payment_id uuid NOT NULL,
+    provider_dispute text NOT NULL,
+    amount bigint NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    status text DEFAULT 'open'::text NOT NULL,
+    CONSTRAINT payment_disputes_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payment_disputes_closed CHECK (((status <> 'open'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT payment_disputes_status_check CHECK ((status = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
+);
+
+ALTER TABLE core.payment_disputes OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payment_disputes IS 'Disputes and chargebacks. Tokens are gone while one is open and when it is lost; one that is won restores them.';
+
+CREATE VIEW api.payment_disputes AS
+ SELECT d.payment_id,
+    d.provider_dispute,
+    d.amount,
+    p.currency,
+    d.status,
+    d.opened_at,
+    d.closed_at
+   FROM (core.payment_disputes d
+     JOIN core.payments p ON ((p.id = d.payment_id)));
+
+ALTER VIEW api.payment_disputes OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payment_disputes IS 'Disputes and chargebacks of payments; amount in the minor unit of currency.';
+
+CREATE VIEW api.payments AS
+ SELECT id AS payment_id,
+    buyer_id,
+    package_id,
+    provider,
+    status,
+    tokens,
+    amount,
+    currency,
+    refunded,
+    disputed,
+    reversed,
+    transfer_id,
+    reference,
+    charge,
+    failure,
+    created_at,
+    expires_at,
+    paid_at,
+    failed_at
+   FROM core.payments p;
+
+ALTER VIEW api.payments OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payments IS 'Payments for tokens. amount, refunded and disputed in the minor unit of currency; tokens and reversed (taken back) in tokens.';
+
+CREATE TABLE core.provider_days (
+    provider text NOT NULL,
+    day date NOT NULL,
+    fetched_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE core.provider_days OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.provider_days IS 'Days (UTC) whose records were fetched from a provider.';
+
+CREATE VIEW api.provider_days AS
+ SELECT provider,
+    day,
+    fetched_at
+   FROM core.provider_days d;
+
+ALTER VIEW api.provider_days OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.provider_days IS 'Days (UTC) whose records were fetched from a provider, for api.reconcile.';
 
 CREATE TABLE core.rate_names (
     name text NOT NULL,
@@ -10473,6 +11878,38 @@ COMMENT ON TABLE core.partitions IS 'The partitions there are, attached and deta
 
 COMMENT ON COLUMN core.partitions.detached_to IS 'The partitions that were detached together, by the end of the last of them; NULL while attached.';
 
+CREATE TABLE core.payment_transfers (
+    payment_id uuid NOT NULL,
+    transfer_id uuid NOT NULL,
+    tokens bigint NOT NULL,
+    owed bigint DEFAULT 0 NOT NULL,
+    kind text NOT NULL,
+    CONSTRAINT payment_transfers_check CHECK (((owed >= 0) AND (owed <= tokens))),
+    CONSTRAINT payment_transfers_kind_check CHECK ((kind = ANY (ARRAY['purchase'::text, 'reversal'::text, 'restoration'::text]))),
+    CONSTRAINT payment_transfers_tokens_check CHECK ((tokens > 0))
+);
+
+ALTER TABLE core.payment_transfers OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payment_transfers IS 'The transfers of a payment: the purchase, what was taken back, what was restored. Append-only.';
+
+COMMENT ON COLUMN core.payment_transfers.owed IS 'Of a reversal: the part that the buyer had spent, which went to the debt of their wallet.';
+
+CREATE TABLE core.provider_records (
+    provider text NOT NULL,
+    day date NOT NULL,
+    kind text NOT NULL,
+    record_id text NOT NULL,
+    payment_id uuid,
+    amount bigint NOT NULL,
+    currency text NOT NULL,
+    CONSTRAINT provider_records_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'refund'::text])))
+);
+
+ALTER TABLE core.provider_records OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.provider_records IS 'What a provider says it took (payment: record_id is the charge) and gave back (refund) on a day.';
+
 CREATE UNLOGGED TABLE core.realtime_tickets (
     ticket_hash bytea NOT NULL,
     user_id uuid NOT NULL,
@@ -10750,6 +12187,30 @@ ALTER TABLE ONLY core.partitioned
 ALTER TABLE ONLY core.partitions
     ADD CONSTRAINT partitions_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY core.payment_customers
+    ADD CONSTRAINT payment_customers_pkey PRIMARY KEY (user_id, provider);
+
+ALTER TABLE ONLY core.payment_disputes
+    ADD CONSTRAINT payment_disputes_pkey PRIMARY KEY (payment_id, provider_dispute);
+
+ALTER TABLE ONLY core.payment_events
+    ADD CONSTRAINT payment_events_pkey PRIMARY KEY (provider, event_id);
+
+ALTER TABLE ONLY core.payment_refunds
+    ADD CONSTRAINT payment_refunds_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.payment_transfers
+    ADD CONSTRAINT payment_transfers_pkey PRIMARY KEY (payment_id, transfer_id);
+
+ALTER TABLE ONLY core.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.provider_days
+    ADD CONSTRAINT provider_days_pkey PRIMARY KEY (provider, day);
+
+ALTER TABLE ONLY core.provider_records
+    ADD CONSTRAINT provider_records_pkey PRIMARY KEY (provider, day, kind, record_id);
+
 ALTER TABLE ONLY core.rate_names
     ADD CONSTRAINT rate_names_pkey PRIMARY KEY (name);
 
@@ -10815,6 +12276,9 @@ ALTER TABLE ONLY core.tips
 
 ALTER TABLE ONLY core.tips_default
     ADD CONSTRAINT tips_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.token_packages
+    ADD CONSTRAINT token_packages_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY core.transfers
     ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
@@ -10894,6 +12358,34 @@ CREATE INDEX live_rooms_open_idx ON core.live_rooms USING btree (id) WHERE (clos
 CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since);
 
 CREATE INDEX messages_stream_id_idx ON core.messages USING btree (stream_id, id);
+
+CREATE INDEX payment_events_due_at_idx ON core.payment_events USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX payment_events_open_idx ON core.payment_events USING btree (received_at, provider, event_id) WHERE (outcome = ANY (ARRAY['unknown'::text, 'mismatch'::text, 'duplicate'::text, 'contradiction'::text, 'refused'::text]));
+
+CREATE INDEX payment_events_payment_id_idx ON core.payment_events USING btree (payment_id, received_at) WHERE (payment_id IS NOT NULL);
+
+CREATE INDEX payment_events_unknown_idx ON core.payment_events USING btree (provider, charge) WHERE (outcome = 'unknown'::text);
+
+CREATE INDEX payment_refunds_due_at_idx ON core.payment_refunds USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX payment_refunds_payment_id_idx ON core.payment_refunds USING btree (payment_id, id);
+
+CREATE UNIQUE INDEX payment_refunds_provider_refund_key ON core.payment_refunds USING btree (payment_id, provider_refund) WHERE (provider_refund IS NOT NULL);
+
+CREATE UNIQUE INDEX payment_transfers_transfer_id_key ON core.payment_transfers USING btree (transfer_id);
+
+CREATE INDEX payments_buyer_id_idx ON core.payments USING btree (buyer_id, id);
+
+CREATE INDEX payments_charge_idx ON core.payments USING btree (provider, charge) WHERE (charge IS NOT NULL);
+
+CREATE INDEX payments_check_at_idx ON core.payments USING btree (check_at) WHERE (check_at IS NOT NULL);
+
+CREATE INDEX payments_paid_at_idx ON core.payments USING btree (paid_at) WHERE (paid_at IS NOT NULL);
+
+CREATE INDEX payments_reference_idx ON core.payments USING btree (provider, reference) WHERE (reference IS NOT NULL);
+
+CREATE INDEX provider_records_record_id_idx ON core.provider_records USING btree (provider, kind, record_id);
 
 CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
 
@@ -11008,6 +12500,18 @@ CREATE TRIGGER job_runs_tell AFTER UPDATE ON core.job_runs FOR EACH ROW WHEN (((
 CREATE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER meter_blocks_guard_writes BEFORE INSERT OR UPDATE ON core.meter_blocks FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_events_guard_history BEFORE DELETE OR TRUNCATE ON core.payment_events FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_events_guard_writes BEFORE INSERT OR UPDATE ON core.payment_events FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_transfers_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.payment_transfers FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payment_transfers_guard_writes BEFORE INSERT ON core.payment_transfers FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payments_guard_history BEFORE DELETE OR TRUNCATE ON core.payments FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payments_guard_writes BEFORE INSERT OR UPDATE ON core.payments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
@@ -11292,6 +12796,16 @@ GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_app;
 GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.channel_position(p_channel text) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.claim_payment_refunds(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.claim_payment_refunds(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.claim_payment_refunds(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.claim_payment_refunds(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.claim_payments(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_dba;
+
 GRANT SELECT ON TABLE core.assets TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.assets TO tessera_ledger;
 GRANT SELECT ON TABLE core.assets TO tessera_app;
@@ -11346,6 +12860,22 @@ GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel 
 GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.token_packages TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.token_packages TO tessera_ledger;
+
+GRANT UPDATE(active_to) ON TABLE core.token_packages TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.token_packages TO tessera_app;
+GRANT SELECT ON TABLE api.token_packages TO tessera_scheduler;
+GRANT SELECT ON TABLE api.token_packages TO tessera_dba;
+GRANT SELECT ON TABLE api.token_packages TO tessera_readonly;
+GRANT SELECT ON TABLE api.token_packages TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.create_token_package(p_name text, p_tokens bigint, p_bonus bigint, p_price bigint, p_currency text, p_active_from timestamp with time zone, p_active_to timestamp with time zone, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) TO tessera_app;
 GRANT ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) TO tessera_scheduler;
@@ -11368,6 +12898,11 @@ GRANT ALL ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) 
 
 REVOKE ALL ON FUNCTION api.detach_month(p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.detach_month(p_what text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.due_payment_events(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_app;
@@ -11398,6 +12933,11 @@ REVOKE ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.end_stream(p_stream uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.end_token_package(p_package uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_token_package(p_package uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.end_token_package(p_package uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.end_token_package(p_package uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.enter_room(p_kind text, p_id uuid, p_user uuid) TO tessera_app;
@@ -11477,10 +13017,80 @@ GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, 
 GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.note_live_event(p_id text, p_event text, p_room text, p_identity text, p_at timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.note_payment_event(p_fact api.payment_fact) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_payment_event(p_fact api.payment_fact) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_payment_event(p_fact api.payment_fact) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_payment_event(p_fact api.payment_fact) TO tessera_dba;
+
+GRANT SELECT ON TABLE core.payment_refunds TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(due_at) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(tries) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(provider_refund) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT UPDATE(failure) ON TABLE core.payment_refunds TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.payments TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(transfer_id) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(refunded) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(disputed) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(reversed) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(check_at) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(paid_at) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(failed_at) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(checks) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(reference) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(charge) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(checkout_url) ON TABLE core.payments TO tessera_ledger;
+
+GRANT UPDATE(failure) ON TABLE core.payments TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payment_refunds TO tessera_app;
+GRANT SELECT ON TABLE api.payment_refunds TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payment_refunds TO tessera_dba;
+GRANT SELECT ON TABLE api.payment_refunds TO tessera_readonly;
+GRANT SELECT ON TABLE api.payment_refunds TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_app;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.open_call(p_fan uuid, p_creator uuid, p_key text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) TO tessera_app;
+GRANT ALL ON FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.open_payment(p_buyer uuid, p_package uuid, p_provider text, p_success_url text, p_cancel_url text, p_key text) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.open_system_wallet(p_purpose text, p_asset text, p_minimum bigint, p_shards integer, p_actor uuid) TO tessera_app;
@@ -11531,6 +13141,11 @@ REVOKE ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[
 GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.reconcile(p_provider text, p_day date) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_app;
+GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
@@ -11623,10 +13238,41 @@ GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bi
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.payment_events TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(payment_id) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(applied_at) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(due_at) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(tries) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(outcome) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT UPDATE(error) ON TABLE core.payment_events TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payment_events TO tessera_app;
+GRANT SELECT ON TABLE api.payment_events TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payment_events TO tessera_dba;
+GRANT SELECT ON TABLE api.payment_events TO tessera_readonly;
+GRANT SELECT ON TABLE api.payment_events TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.resolve_payment_event(p_provider text, p_event text, p_reason text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reverse_payment(p_payment uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) TO tessera_app;
@@ -11696,6 +13342,16 @@ GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_
 GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.set_wallet_minimum(p_wallet uuid, p_minimum bigint, p_reason text, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_app;
+GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) TO tessera_app;
+GRANT ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.start_stream(p_stream uuid, p_actor uuid) TO tessera_scheduler;
@@ -11755,6 +13411,11 @@ REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_app;
+GRANT ALL ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_event_at timestamp with time zone) TO tessera_app;
@@ -11855,6 +13516,8 @@ REVOKE ALL ON FUNCTION core._audit_entries() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._audit_payments() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_refunds() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_tickets() FROM PUBLIC;
@@ -11891,6 +13554,8 @@ REVOKE ALL ON FUNCTION core._cluster() FROM PUBLIC;
 GRANT ALL ON FUNCTION core._cluster() TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._count_velocity(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_rooms bigint[], p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._credit_payment(p_payment core.payments, p_event core.payment_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._history() FROM PUBLIC;
 GRANT ALL ON FUNCTION core._history() TO tessera_ledger;
@@ -11935,6 +13600,8 @@ REVOKE ALL ON FUNCTION core._expire_holds(p_wallets uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._explain_refusal(p_requests core.transfer_request[], p_position integer, p_start integer, p_wallets core.locked_wallets, p_slots integer[], p_balances bigint[], p_payer_is_actor boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._fail_payment(p_payment core.payments, p_event core.payment_events) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_replays uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
@@ -11944,6 +13611,8 @@ REVOKE ALL ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint)
 REVOKE ALL ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._guard_ledger() FROM PUBLIC;
 
@@ -11989,6 +13658,8 @@ REVOKE ALL ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._lock_payment_of(p_event core.payment_events) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) FROM PUBLIC;
@@ -12030,6 +13701,10 @@ REVOKE ALL ON FUNCTION core._new_webhook_secret(p_endpoint uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._note_dispute(p_payment core.payments, p_event core.payment_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._note_viewer(p_stream uuid, p_user uuid, p_watching boolean, p_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._notify_rights() FROM PUBLIC;
@@ -12044,6 +13719,10 @@ REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._payment_event(p_type text, p_payment uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
@@ -12053,6 +13732,8 @@ REVOKE ALL ON FUNCTION core._post_transfers(p_requests core.transfer_request[], 
 REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._refuse_stream(p_field text, p_hint text) FROM PUBLIC;
 
@@ -12085,6 +13766,8 @@ REVOKE ALL ON FUNCTION core._stream_event(p_type text, p_stream uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
@@ -12128,6 +13811,8 @@ REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._webhook_wait(p_tries integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._webhook_wants(p_patterns text[], p_type text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._weigh_payment(p_payment uuid, p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
@@ -12215,6 +13900,42 @@ GRANT SELECT ON TABLE api.live_rooms TO tessera_app;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_scheduler;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_dba;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.payment_customers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payment_customers TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payment_customers TO tessera_app;
+GRANT SELECT ON TABLE api.payment_customers TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payment_customers TO tessera_dba;
+GRANT SELECT ON TABLE api.payment_customers TO tessera_readonly;
+
+GRANT SELECT ON TABLE core.payment_disputes TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payment_disputes TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.payment_disputes TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.payment_disputes TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payment_disputes TO tessera_app;
+GRANT SELECT ON TABLE api.payment_disputes TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payment_disputes TO tessera_dba;
+GRANT SELECT ON TABLE api.payment_disputes TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.payments TO tessera_app;
+GRANT SELECT ON TABLE api.payments TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payments TO tessera_dba;
+GRANT SELECT ON TABLE api.payments TO tessera_readonly;
+GRANT SELECT ON TABLE api.payments TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.provider_days TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.provider_days TO tessera_ledger;
+
+GRANT UPDATE(fetched_at) ON TABLE core.provider_days TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.provider_days TO tessera_app;
+GRANT SELECT ON TABLE api.provider_days TO tessera_scheduler;
+GRANT SELECT ON TABLE api.provider_days TO tessera_dba;
+GRANT SELECT ON TABLE api.provider_days TO tessera_readonly;
 
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;
@@ -12359,6 +14080,12 @@ GRANT SELECT ON SEQUENCE core.outbox_id_seq TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.partitions TO tessera_dba;
 GRANT SELECT ON TABLE core.partitions TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.payment_transfers TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payment_transfers TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.provider_records TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.provider_records TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.realtime_tickets TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.realtime_tickets TO tessera_app;

@@ -58,3 +58,8 @@ WEBHOOK_WAITING = Gauge("tessera_webhook_waiting", "Deliveries that are due and 
 WEBHOOK_POSITIONS_LOST = Counter(
     "tessera_webhook_positions_lost", "Positions of webhook endpoints that were lost: events that were not sent."
 )
+PAYMENT_FINDINGS = Counter(
+    "tessera_payment_findings_total",
+    "What did not match when a day of a payment provider was compared with the ledger, by provider.",
+    ("provider",),
+)

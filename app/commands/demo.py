@@ -14,11 +14,13 @@ from rich.table import Table
 from app.commands import _queries as queries
 from app.commands._common import command_settings, database_failure, local_url, with_connection
 from app.commands._demo.call import START_SCHEDULER, call
-from app.commands._demo.people import RATE_PER_MINUTE, TICKET_PRICE, Person, expect, grant
+from app.commands._demo.people import RATE_PER_MINUTE, TICKET_PRICE, Person, buy, expect, grant, has_sandbox
 from app.commands._demo.stream import sell_tickets
+from app.payments.pages import money
 
 FANS = ("ada", "ben", "cleo")
 CALLER = "dora"
+PACKAGE = 1488
 TOKENS = 1000
 PAUSE_SECONDS = 0.02
 
@@ -34,12 +36,12 @@ PAUSE_SECONDS = 0.02
     help="Length of a billed block of the call.",
 )
 def command(url: str | None, tips: int, block_seconds: int) -> None:
-    """Watch money move: a creator and fans, granted tokens, tips, tickets, a metered call, balances, and the auditor.
+    """Watch money move: a creator and fans, tokens bought, tips, tickets, a metered call, balances, and the auditor.
 
-    All over HTTP against the running service, but for what is an operator's act: the grants (`tessera grant`), and the
-    short blocks of the call. For these the rate call_block is set while the call is opened and ended right after; it
-    ends by itself within seconds if the demo is killed. In production (TESSERA_ENV) no rate is touched and the call
-    is short. Makes new people each time, so it can be run as often as you like.
+    All over HTTP against the running service, but for what is an operator's act: grants of tokens, where there is no
+    sandbox to buy them in, and the short blocks of the call. For these the rate call_block is set while the call is
+    opened and ended right after; it ends by itself within seconds if the demo is killed. In production (TESSERA_ENV)
+    no rate is touched and the call is short. Makes new people each time, so it can be run as often as you like.
 
     \b
       ./run up          in one terminal
@@ -69,7 +71,7 @@ def command(url: str | None, tips: int, block_seconds: int) -> None:
 def _story(console: Console, http: httpx.Client, tips: int, block_seconds: int | None) -> bool:
     """The chapters, one after another; False when no scheduler metered the call."""
     creator, fans = _people(console, http)
-    _grant(console, fans)
+    _tokens(console, fans)
     _tip(console, creator, fans, tips)
     _retry_and_refusal(console, creator, fans[0])
     console.rule("[bold]5. A private stream")
@@ -91,8 +93,19 @@ def _people(console: Console, http: httpx.Client) -> tuple[Person, list[Person]]
     return creator, fans
 
 
-def _grant(console: Console, fans: list[Person]) -> None:
+def _tokens(console: Console, fans: list[Person]) -> None:
     console.rule("[bold]2. Tokens")
+    if has_sandbox(fans[0].http):
+        for fan in fans:
+            payment = buy(fan, PACKAGE)
+            if payment["status"] != "paid":
+                raise click.ClickException(f"the sandbox was paid, and the payment is {payment['status']}")
+        console.print(
+            f"Each fan buys {PACKAGE} tokens for {money(payment['amount'], payment['currency'])} in the sandbox: "
+            "checkout, a page with a button, a signed webhook, and the tokens come with the payment, from the system "
+            "wallet [italic]issuance[/].\n"
+        )
+        return
     grant(fans, TOKENS)
     console.print(f"Each fan is granted {TOKENS} tokens, minted from the system wallet [italic]issuance[/].\n")
 

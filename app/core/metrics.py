@@ -48,6 +48,12 @@ LIVE_EVENTS = Counter(
     "Events LiveKit has told, by outcome (applied, repeated, ignored, over, refused).",
     ("outcome",),
 )
+PAYMENT_EVENTS = Counter(
+    "tessera_payment_events_total",
+    "Events of payment providers, by provider and outcome (applied, repeated, ignored, unknown, mismatch, duplicate, "
+    "contradiction, refused, forged).",
+    ("provider", "outcome"),
+)
 
 RELAYED = Counter(
     "tessera_api_relayed_total", "Events that this process has relayed into channels right after its commits."

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from app.admin.structs import Adjustment
 from app.calls.structs import Call
+from app.payments.structs import Payment
 from app.streams.structs import Stream
 
 CHANNELS: Mapping[str, str] = {
@@ -142,6 +143,12 @@ class TicketRefunded(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     price: Annotated[int, Meta(description="Tokens that came back, fee included; 0 of a free ticket.")]
     reason: str
     refunded_at: datetime
+
+
+class PaymentState(Payment, kw_only=True, forbid_unknown_fields=True):
+    """A payment as it is now, as `GET /payments/{id}` has it, and the transfer that gave its tokens."""
+
+    transfer_id: Annotated[UUID | None, Meta(description="Null until it is paid.")]
 
 
 class StreamState(Stream, kw_only=True, forbid_unknown_fields=True):
@@ -272,6 +279,7 @@ _OF_STREAM = {"stream": "the stream", "creator": "its creator"}
 _OWNER = {"user": "the wallet's owner"}
 _BOTH = {"user": "the payer, and the payee"}
 _OPS = {"ops": "operators"}
+_BUYER = {"user": "the buyer"}
 
 _SPECS = (
     EventSpec(
@@ -294,7 +302,8 @@ _SPECS = (
         "transfer.refunded",
         TransferRefunded,
         _BOTH,
-        "A transfer was given back, by an operator, with a cancelled stream, or for blocks of a call not seen.",
+        "A transfer was given back, by an operator, with a cancelled stream, for blocks of a call not seen, or since "
+        "its payment was refunded or disputed.",
     ),
     EventSpec("hold.placed", Hold, _OWNER, "An amount was set aside."),
     EventSpec("hold.captured", HoldCaptured, _OWNER, "A hold paid, whole or in part."),
@@ -343,6 +352,11 @@ _SPECS = (
     ),
     EventSpec("user.banned", UserBanned, {"creator": "who banned"}, "A creator banned somebody."),
     EventSpec("user.unbanned", UserUnbanned, {"creator": "who banned"}, "A creator took a ban back."),
+    EventSpec("payment.paid", PaymentState, _BUYER, "The money is there, and with it the tokens."),
+    EventSpec("payment.failed", PaymentState, _BUYER, "It was declined, or not paid in time; `failure` says which."),
+    EventSpec("payment.refunded", PaymentState, _BUYER, "Money went back, and tokens with it, in whole or in part."),
+    EventSpec("payment.disputed", PaymentState, _BUYER, "Its money is disputed: the tokens are taken back."),
+    EventSpec("payment.restored", PaymentState, _BUYER, "A refund failed or a dispute was won: the tokens are back."),
     EventSpec("call.ringing", CallState, _PARTIES, "A fan calls."),
     EventSpec("call.accepted", CallState, _PARTIES, "The creator answered; the clock runs."),
     EventSpec("call.declined", CallState, _PARTIES, "The creator will not, or the fan hung up before an answer."),

@@ -22,6 +22,16 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ),
 ('core.meter_blocks', '{refunded_at}'::name []),
 ('core.live_rooms', '{closed_at, reopened_at}'::name []),
+('core.payment_disputes', '{closed_at, status}'::name []),
+('core.payment_events', '{applied_at, due_at, error, outcome, payment_id, tries}'::name []),
+('core.payment_refunds', '{closed_at, due_at, failure, provider_refund, status, tries}'::name []),
+(
+    'core.payments',
+    '{charge, check_at, checkout_url, checks, disputed, failed_at, failure, paid_at, reference, refunded, reversed,'
+    ' status, transfer_id}'::name []
+),
+('core.provider_days', '{fetched_at}'::name []),
+('core.token_packages', '{active_to}'::name []),
 ('core.rates', '{valid_to}'::name []),
 (
     'core.relay_state',

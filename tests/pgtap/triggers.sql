@@ -26,6 +26,12 @@ FROM (VALUES
 ('core.captures', 'captures_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
 ('core.entries', 'entries_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.entries', 'entries_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
+('core.payment_events', 'payment_events_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.payment_events', 'payment_events_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
+('core.payment_transfers', 'payment_transfers_guard_history', 'BEFORE DELETE OR UPDATE OR TRUNCATE', 'core._guard_ledger', false),
+('core.payment_transfers', 'payment_transfers_guard_writes', 'BEFORE INSERT', 'core._guard_ledger', true),
+('core.payments', 'payments_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
+('core.payments', 'payments_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
 ('core.holds', 'holds_guard_history', 'BEFORE DELETE OR TRUNCATE', 'core._guard_ledger', false),
 ('core.holds', 'holds_guard_writes', 'BEFORE INSERT OR UPDATE', 'core._guard_ledger', true),
 (
@@ -111,8 +117,8 @@ SELECT ok(
     'nobody deletes from core.' || h.name
 )
 FROM unnest(ARRAY[
-    'adjustments', 'audit_log', 'captures', 'entries', 'holds', 'idempotency_keys', 'rates', 'refunds', 'seals',
-    'tickets', 'tips', 'transfers', 'wallets'
+    'adjustments', 'audit_log', 'captures', 'entries', 'holds', 'idempotency_keys', 'payment_events', 'payment_transfers',
+    'payments', 'rates', 'refunds', 'seals', 'tickets', 'tips', 'transfers', 'wallets'
 ]) AS h (name);
 
 SELECT * FROM finish();

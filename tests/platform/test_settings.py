@@ -69,3 +69,62 @@ def test_livekits_settings_are_checked_and_not_shown() -> None:
             load_settings(production | {"TESSERA_LIVEKIT_API_SECRET": weak}, dotenv=None)
         assert wrong.value.names == ("TESSERA_LIVEKIT_API_SECRET",)
         assert weak not in str(wrong.value)
+
+
+STRONG = "kQ9vR4tY7wZ1aB3cD5eF6gH0jLnPqUxE"
+PRODUCTION = {"TESSERA_ENV": "production", "TESSERA_TOKEN_SECRET": STRONG}
+PROVIDERS = {
+    "TESSERA_STRIPE_SECRET_KEY": f"sk_live_{STRONG}",
+    "TESSERA_STRIPE_WEBHOOK_SECRETS": f"whsec_{STRONG}",
+    "TESSERA_PAYSTACK_SECRET_KEY": f"sk_live_{STRONG}",
+    "TESSERA_PAYPAL_CLIENT_ID": "client",
+    "TESSERA_PAYPAL_CLIENT_SECRET": STRONG,
+    "TESSERA_PAYPAL_WEBHOOK_ID": "WH-1",
+    "TESSERA_CHECKOUT_URLS": "https://shop.example.com/,https://www.example.com/buy",
+}
+
+
+def _wrong(environ: dict[str, str]) -> set[str]:
+    with pytest.raises(SettingsError) as wrong:
+        load_settings(environ, dotenv=None)
+    return set(wrong.value.names)
+
+
+@pytest.mark.parametrize("missing", [name for name in PROVIDERS if "STRIPE" in name or "PAYPAL" in name])
+def test_a_payment_provider_is_set_whole_or_not_at_all(missing: str) -> None:
+    assert load_settings(PROVIDERS, dotenv=None).paypal_webhook_id == "WH-1"
+    assert _wrong({name: value for name, value in PROVIDERS.items() if name != missing}) == {missing}
+
+
+REFUSED_IN_PRODUCTION = {
+    "TESSERA_PAYMENT_SANDBOX": "true",
+    "TESSERA_STRIPE_SECRET_KEY": f"sk_test_{STRONG}",
+    "TESSERA_PAYSTACK_SECRET_KEY": f"sk_test_{STRONG}",
+    "TESSERA_PAYPAL_URL": "https://api-m.sandbox.paypal.com",
+    "TESSERA_STRIPE_URL": "http://stripe.example.com",
+    "TESSERA_PAYSTACK_URL": "http://paystack.example.com",
+    "TESSERA_CHECKOUT_URLS": "http://shop.example.com/",
+    "TESSERA_STRIPE_WEBHOOK_SECRETS": f"whsec_{STRONG},whsec_1",
+    "TESSERA_PAYPAL_CLIENT_SECRET": "short",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_IN_PRODUCTION)
+def test_what_only_development_may_do_with_money(name: str) -> None:
+    good, change = PRODUCTION | PROVIDERS, {name: REFUSED_IN_PRODUCTION[name]}
+    settings = load_settings(good, dotenv=None)
+    assert not settings.sandbox_payments
+    assert _wrong(good | change) == {name}
+    assert load_settings(PROVIDERS | change, dotenv=None).sandbox_payments
+
+
+def test_the_sandbox_can_be_turned_off() -> None:
+    assert load_settings({}, dotenv=None).sandbox_payments
+    assert not load_settings({"TESSERA_PAYMENT_SANDBOX": "off"}, dotenv=None).sandbox_payments
+
+
+@pytest.mark.parametrize(
+    "url", ["shop.example.com", "ftp://shop.example.com/", "https://", "https://x:y/", "javascript:1"]
+)
+def test_checkout_urls_are_whole(url: str) -> None:
+    assert _wrong({"TESSERA_CHECKOUT_URLS": url}) == {"TESSERA_CHECKOUT_URLS"}

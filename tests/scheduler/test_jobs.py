@@ -62,9 +62,11 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "prune-live-events",
         "prune-sessions",
         "prune-webhooks",
+        "reconcile-payments",
         "relay-events",
         "seal-entries",
         "send-webhooks",
+        "settle-payments",
         "verify-seals",
     ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)

@@ -9,6 +9,8 @@ import pytest
 from app.settings import PROJECT_ROOT
 from tests.support.calls import ask_for
 from tests.support.money import Tip, Transfer, World, balance, person, set_fee, tip, transfer, unguarded
+from tests.support.payments import Fact, tell
+from tests.support.payments import paid as buy
 from tests.support.postgres import Connection
 
 ALICE = """(
@@ -88,6 +90,14 @@ BROKEN: dict[str, list[str]] = {
     "blocks_are_for_active_time": ["UPDATE core.calls SET active_us = 3600000000 WHERE end_reason = 'stopped'"],
     "returned_block_is_refunded": ["UPDATE core.meter_blocks SET refunded_at = now() WHERE refunded_at IS NULL"],
     "live_call_has_clock_and_people": ["DELETE FROM core.call_parties"],
+    "payment_has_its_transfer": ["UPDATE core.payments SET buyer_id = core.uuid7() WHERE transfer_id IS NOT NULL"],
+    "purchase_has_its_payment": ["DELETE FROM core.payment_transfers WHERE kind = 'purchase'"],
+    "payment_reversal_is_a_refund": ["UPDATE core.payment_transfers SET owed = owed + 1 WHERE kind = 'reversal'"],
+    "payment_reversed_is_what_moved": ["UPDATE core.payments SET reversed = reversed + 1 WHERE reversed > 0"],
+    "payment_reversed_is_what_is_due": ["UPDATE core.payments SET tokens = tokens * 2 WHERE reversed > 0"],
+    "payment_refunded_is_its_refunds": ["UPDATE core.payments SET refunded = refunded + 1 WHERE refunded > 0"],
+    "refunds_are_within_payment": ["UPDATE core.payments SET refunded = amount + 1 WHERE refunded > 0"],
+    "payment_status_fits": ["UPDATE core.payments SET status = 'refunded' WHERE status = 'paid'"],
     "fees_are_those_of_tips": ["UPDATE core.tips SET platform_fee = platform_fee + 1, amount = amount + 1"],
 }
 
@@ -95,6 +105,8 @@ BROKEN: dict[str, list[str]] = {
 async def _busy(world: World) -> None:
     """A gift with a key, a tip with a fee, holds in part captured and released, a debt, a user who has done nothing."""
     await person(world.db, "newcomer")
+    payment = await buy(world.db, world.second_admin.id)
+    await tell(world.db, Fact(payment=payment, kind="refunded", item="re", amount=100))
     await transfer(
         world.db,
         Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, key="k", kind="gift"),

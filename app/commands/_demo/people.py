@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from html import unescape
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -63,3 +65,22 @@ def grant(people: list[Person], amount: int) -> None:
             await queries.grant_tokens(connection, UUID(person.id), amount, "tessera demo", f"demo-{person.id}")
 
     with_connection("dba", mint)
+
+
+def buy(person: Person, tokens: int) -> Json:
+    """A package of tokens, paid in the sandbox as a browser does it: its page, and the button on it."""
+    packages = expect(person.http.get("/public/token-packages"), 200)["items"]
+    package = next(found for found in packages if found["tokens"] == tokens)
+    body = {"package_id": package["package_id"], "provider": "sandbox"}
+    opened = expect(person.ask("POST", "/payments/checkout", key=f"buy-{tokens}", json=body), 201)
+    page = person.http.get(httpx.URL(opened["checkout_url"]).raw_path.decode().removeprefix("/api/v1"))
+    button = re.search(r'action="/api/v1([^"]+/pay[^"]+)"', page.text)
+    if button is None:
+        raise click.ClickException(f"the sandbox's page has no button to pay: {page.status_code}")
+    person.http.post(unescape(button.group(1)))
+    return person.get(f"/payments/{opened['payment_id']}")
+
+
+def has_sandbox(http: httpx.Client) -> bool:
+    """Whether tokens can be bought with nothing here."""
+    return "sandbox" in expect(http.get("/public/token-packages"), 200)["providers"]

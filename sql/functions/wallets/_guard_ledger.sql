@@ -99,3 +99,18 @@ CREATE OR REPLACE TRIGGER seals_guard_history BEFORE UPDATE OR DELETE OR TRUNCAT
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
     'api.seal_entries adds seals; nothing takes them away.'
 );
+
+CREATE OR REPLACE TRIGGER payments_guard_writes BEFORE INSERT OR UPDATE ON core.payments
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payments_guard_history BEFORE DELETE OR TRUNCATE ON core.payments
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER payment_transfers_guard_writes BEFORE INSERT ON core.payment_transfers
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payment_transfers_guard_history BEFORE UPDATE OR DELETE OR TRUNCATE ON core.payment_transfers
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER payment_events_guard_writes BEFORE INSERT OR UPDATE ON core.payment_events
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payment_events_guard_history BEFORE DELETE OR TRUNCATE ON core.payment_events
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

@@ -56,7 +56,8 @@ BEGIN
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
-        WHEN v_original.kind = 'refund'
+        -- a payment's tokens go back with its money: api.reverse_payment
+        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored')
             THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
         WHEN v_amount > v_left OR v_left = 0
             THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(
@@ -113,4 +114,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION api.refund_transfer(uuid, bigint, text, text, text, uuid) IS
-'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable. p_key makes it safe to repeat.';
+'Gives back p_amount (minor units; NULL: all that is left) of transfer p_transfer by a linked transfer the other way. The refunds of a transfer never sum to more than it. Where the payee has spent it, p_policy decides: refuse (TS401), within_balance (what there is, TS401 if nothing), create_debt (all; the wallet goes below its floor, and every credit pays that debt off before anything can be spent). A refund is not refundable, nor is what a payment has paid for (api.reverse_payment). p_key makes it safe to repeat.';

@@ -1,0 +1,1 @@
+"""The payment providers: each speaks the protocol of protocol.py."""
