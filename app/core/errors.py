@@ -161,6 +161,7 @@ _SPECS = (
     ErrorSpec("OWN_STREAM", 422, "Nobody buys a ticket of their own stream", "TS111"),
     ErrorSpec("SELF_BAN", 422, "Nobody bans themselves", "TS112"),
     ErrorSpec("SELF_CALL", 422, "Nobody calls themselves", "TS113"),
+    ErrorSpec("PAYOUT_TOO_SMALL", 422, "Payouts are of more", "TS160"),
     # SQL: TS2xx something is not there
     ErrorSpec("WALLET_NOT_FOUND", 404, "There is no such wallet", "TS210"),
     ErrorSpec("USER_NOT_FOUND", 404, "There is no such user", "TS211"),
@@ -174,6 +175,8 @@ _SPECS = (
     ErrorSpec("STREAM_NOT_FOUND", 404, "There is no such stream", "TS218"),
     ErrorSpec("CALL_NOT_FOUND", 404, "There is no such call", "TS219"),
     ErrorSpec("MESSAGE_NOT_FOUND", 404, "There is no such message", "TS225"),
+    ErrorSpec("PAYOUT_NOT_FOUND", 404, "There is no such payout", "TS260"),
+    ErrorSpec("PAYOUT_ACCOUNT_NOT_FOUND", 404, "There is no such payout account", "TS261"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),
@@ -206,8 +209,13 @@ _SPECS = (
     ErrorSpec("CALL_NOT_ACTIVE", 409, "The call has not been accepted", "TS337"),
     ErrorSpec("POSITION_LOST", 409, "What follows this position is not kept any more", "TS345"),
     ErrorSpec("EVENTS_NEEDED", 409, "Events of these months are still needed", "TS346"),
+    ErrorSpec("PAYOUT_STATE", 409, "The payout's state does not allow this", "TS360"),
+    ErrorSpec("PAYOUT_WITH_PROVIDER", 409, "The provider has the payout", "TS361"),
+    ErrorSpec("HOLD_IN_USE", 409, "The hold belongs to a payout", "TS362"),
+    ErrorSpec("TOO_MANY_PAYOUT_ACCOUNTS", 409, "The user has as many payout accounts as allowed", "TS363"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
+    ErrorSpec("EARNINGS_PENDING", 402, "What came in lately cannot be paid out yet", "TS460"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
     ErrorSpec("USER_SUSPENDED", 403, "The account is suspended", "TS502"),
     ErrorSpec("SAME_PERSON", 403, "Somebody else has to approve it", "TS503"),
@@ -221,6 +229,7 @@ _SPECS = (
     ErrorSpec("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "TS602"),
     ErrorSpec("CHAT_LIMIT", 429, "You have posted as often as you may for now", "TS604"),
     ErrorSpec("CALL_COOLDOWN", 429, "This creator cannot be called again so soon", "TS605"),
+    ErrorSpec("PAYOUT_LIMIT", 429, "As much, or as often, as may be asked for in a day", "TS660"),
     ErrorSpec("CONFIGURATION_ERROR", 503, "The service lacks configuration", "TS801"),
     ErrorSpec("LEDGER_IMMUTABLE", 500, "Ledger history cannot be changed", "TS901"),
     ErrorSpec("INVARIANT_VIOLATED", 500, "A rule of the ledger would break", "TS902"),
@@ -236,6 +245,8 @@ _SPECS = (
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
     ErrorSpec("METER_SECRET_INVALID", 403, "The metering secret is missing or wrong"),
+    ErrorSpec("STEP_UP_REQUIRED", 403, "Show again that it is you"),
+    ErrorSpec("STEP_UP_FAILED", 403, "The password or code is wrong"),
     ErrorSpec("NOT_FOUND", 404, "There is nothing here"),
     ErrorSpec("METHOD_NOT_ALLOWED", 405, "This method is not supported here"),
     ErrorSpec("NOT_ACCEPTABLE", 406, "None of the accepted media types can be served"),
@@ -248,6 +259,8 @@ _SPECS = (
     ErrorSpec("TOO_MANY_API_KEYS", 409, "The user has as many API keys as allowed"),
     ErrorSpec("CALL_NOT_OVER", 409, "The call is not over, or was never answered"),
     ErrorSpec("OWN_RIGHTS", 409, "Nobody may suspend themselves or change their own roles"),
+    ErrorSpec("TOTP_ENROLLED", 409, "An authenticator app is enrolled"),
+    ErrorSpec("TOTP_NOT_ENROLLED", 409, "No authenticator app is being enrolled"),
     ErrorSpec(
         "TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1
     ),
@@ -255,6 +268,8 @@ _SPECS = (
     ErrorSpec("INTERNAL_ERROR", 500, "Something went wrong on our side"),
     ErrorSpec("SERVER_BUSY", 503, "Too much is waiting already", retry_after=2),
     ErrorSpec("LIVEKIT_NOT_CONFIGURED", 503, "LiveKit is not configured"),
+    ErrorSpec("ENCRYPTION_NOT_CONFIGURED", 503, "No key for encryption is configured"),
+    ErrorSpec("PAYOUT_PROVIDER_NOT_CONFIGURED", 503, "The provider is not configured"),
     ErrorSpec("DATABASE_BUSY", 503, "The database is busy", retry_after=1),
     ErrorSpec("DATABASE_UNAVAILABLE", 503, "The database is not reachable", retry_after=2),
 )

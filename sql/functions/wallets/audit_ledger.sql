@@ -22,6 +22,8 @@ AS $$
     SELECT k.rule, k.subject, k.detail FROM core._audit_tickets() AS k
     UNION ALL
     SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
+    UNION ALL
+    SELECT p.rule, p.subject, p.detail FROM core._audit_payouts() AS p
 $$;
 
 COMMENT ON FUNCTION api.audit_ledger() IS
