@@ -244,4 +244,5 @@ GRANT SELECT (id, user_id, provider, key_id, details) ON core.payout_accounts TO
 GRANT SELECT, INSERT, UPDATE, DELETE ON core.totp_secrets TO tessera_app;
 GRANT SELECT, UPDATE ON core.totp_secrets TO tessera_scheduler;
 GRANT SELECT ON core.totp_secrets TO tessera_dba;
-REVOKE UPDATE, DELETE, TRUNCATE ON core.payouts, core.payout_accounts FROM tessera_owner;
+-- not UPDATE: the checks of foreign keys lock rows as the owner; triggers refuse the rest (core._guard_ledger)
+REVOKE DELETE, TRUNCATE ON core.payouts, core.payout_accounts FROM tessera_owner;

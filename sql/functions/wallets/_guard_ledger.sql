@@ -99,3 +99,13 @@ CREATE OR REPLACE TRIGGER seals_guard_history BEFORE UPDATE OR DELETE OR TRUNCAT
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger(
     'api.seal_entries adds seals; nothing takes them away.'
 );
+
+CREATE OR REPLACE TRIGGER payouts_guard_writes BEFORE INSERT OR UPDATE ON core.payouts
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payouts_guard_history BEFORE DELETE OR TRUNCATE ON core.payouts
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER payout_accounts_guard_writes BEFORE INSERT OR UPDATE ON core.payout_accounts
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payout_accounts_guard_history BEFORE DELETE OR TRUNCATE ON core.payout_accounts
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
