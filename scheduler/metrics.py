@@ -42,3 +42,15 @@ SEAL_VIOLATIONS = Gauge("tessera_seal_violations", "Sealed blocks that are not w
 RELAY_EVENTS = Counter("tessera_relay_events", "Events that this process has relayed into channels.")
 RELAY_LAG = Gauge("tessera_relay_lag_seconds", "Age of the first event that is not relayed. Alert above 10.")
 RELAY_BACKLOG = Gauge("tessera_relay_backlog", "About how many events are not relayed.")
+PAYOUTS = Gauge(
+    "tessera_payouts_open",
+    "Payouts that are requested, held, processing, and of the latter those whose outcome is unknown.",
+    ("status",),
+)
+PAYOUT_TOKENS = Gauge("tessera_payout_tokens", "Tokens in payouts that are requested, held or processing.")
+PAYOUT_LAG = Gauge("tessera_payout_lag_seconds", "For how long the payout that has waited longest has been due.")
+PAYOUT_REPORTS = Counter(
+    "tessera_payout_reports",
+    "What providers said of payouts (unknown, not_sent, not_found, pending, paid, failed).",
+    ("provider", "state"),
+)

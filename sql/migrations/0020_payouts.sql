@@ -200,8 +200,10 @@ CREATE TYPE api.payout_task AS (
     details bytea,
     money bigint,
     currency text,
+    provider_reference text,
     sending_at timestamptz,
-    attempts integer
+    attempts integer,
+    status text
 );
 COMMENT ON TYPE api.payout_task IS 'A payout that a scheduler took: action says what is to be done (send: hand it to the provider; ask: ask the provider about it) or what was done already (queued for a person who pays by hand, held, cancelled). All NULL: none was due.';
 
