@@ -2,7 +2,8 @@
 key of what is encrypted at rest.
 
 They are for development and for the embedded server only; in production the token secret and the encryption key come
-from the environment. The file is readable by its owner alone, and two processes that start at once agree on one content.
+from the environment. The file is readable by its owner alone, and two processes that start at once agree on one
+content.
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from app.core.vault import Vault
+from app.payouts.details import BankDetails, Details, PaystackDetails, StripeDetails, seal_details
+from app.settings import Settings
 from tests.support.money import Person, as_ledger, lapse, unguarded
 from tests.support.postgres import Connection
 
@@ -111,3 +114,28 @@ async def events(conn: Connection, payout_id: UUID) -> list[str]:
     owner = await conn.fetchval("SELECT user_id FROM core.payouts WHERE id = $1", payout_id)
     assert all(found["channels"] == [f"user:{owner}"] for found in rows)
     return [found["type"].removeprefix("payout.") for found in rows if found["type"].startswith("payout.")]
+
+
+DETAILS: dict[str, Details] = {
+    "stripe": StripeDetails(account="acct_1MTfjCQ9PRzxEwkZ"),
+    "paystack": PaystackDetails(holder="Ada Obi", bank_code="058", number="0123456789"),
+    "manual": BankDetails(holder="Ada Obi", number="DE89370400440532013000"),
+}
+
+
+async def real_account(
+    conn: Connection, who: UUID, settings: Settings, provider: str = "stripe", currency: str = "USD"
+) -> UUID:
+    """An account of this user's, encrypted as the application does it."""
+    account, vault = uuid4(), Vault(settings)
+    sealed = seal_details(vault, account, who, provider, DETAILS[provider])
+    await conn.execute(
+        "SELECT api.add_payout_account($1, $2, $3, $4, $5, $6, $7)",
+        account,
+        who,
+        provider,
+        currency,
+        DETAILS[provider].masked,
+        *sealed,
+    )
+    return account

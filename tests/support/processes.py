@@ -54,18 +54,19 @@ class Scheduler:
     One process at a time; `since` is the database's time just before it was started.
     """
 
-    def __init__(self, database: Clone, db: Connection, login: str, variables: dict[str, str]) -> None:
+    def __init__(self, database: Clone, db: Connection, login: str, variables: dict[str, str], job: str) -> None:
         self.login = login
         self.process: Process
         self.since: datetime
         self._db = db
+        self._job = job
         url = database.url("scheduler").replace(f"{LOGINS['scheduler']}:", f"{login}:", 1)
         self._variables = {"DATABASE_URL": url, **variables}
 
     async def start(self, conn: Connection | None = None) -> None:
         """Start it, with `conn` to ask for the time."""
         self.since = await (conn or self._db).fetchval("SELECT clock_timestamp()")
-        self.process = await start("scheduler", "--only", "meter-calls", **self._variables)
+        self.process = await start("scheduler", "--only", self._job, **self._variables)
 
     async def connected(self, conn: Connection | None = None) -> None:
         """Return once it has a connection: it may do something now, and it listens for signals."""
@@ -88,11 +89,11 @@ class Scheduler:
 
 @asynccontextmanager
 async def schedulers(
-    database: Clone, db: Connection, variables: list[dict[str, str]]
+    database: Clone, db: Connection, variables: list[dict[str, str]], job: str = "meter-calls"
 ) -> AsyncIterator[list[Scheduler]]:
-    """Schedulers that meter calls, one for each set of further variables of its environment; killed at the end."""
+    """Schedulers of one job, one for each set of further variables of its environment; killed at the end."""
     logins = [unique_name("meter").replace("tessera_test_", "tt_")[:60] for _ in variables]
-    made = [Scheduler(database, db, login, more) for login, more in zip(logins, variables, strict=True)]
+    made = [Scheduler(database, db, login, more, job) for login, more in zip(logins, variables, strict=True)]
     for login in logins:
         await db.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{database.info.password}' IN ROLE {LOGINS['scheduler']}")
     running: list[Scheduler] = []

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 
 from app.payouts.details import StripeDetails
-from app.payouts.providers import MINOR, Order, Refused, Report, Unheard, ask, client
+from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask, client
 
 VERSION = "2025-03-31.basil"
 PAGES = 20
 """At most this many pages of payouts are looked through for one."""
 SLACK_SECONDS = 3600
 """Clocks differ: payouts are looked for from so long before ours was sent."""
-STATES = {"paid": "paid", "failed": "failed", "canceled": "failed"}
+STATES: dict[str, State] = {"paid": "paid", "failed": "failed", "canceled": "failed"}
 
 
 class Stripe:
@@ -58,8 +58,9 @@ class Stripe:
                 if payout is None:
                     if transfer is None:
                         return Report("not_found")
-                    state = "failed" if transfer.get("reversed") else "not_found"
-                    return Report(state, transfer.get("id"), reason="reversed" if state == "failed" else None)
+                    if transfer.get("reversed"):
+                        return Report("failed", transfer.get("id"), reason="reversed")
+                    return Report("not_found", transfer.get("id"))
                 report = _told(payout)
                 if report.state == "failed" and transfer is not None and not transfer.get("reversed"):
                     # the money is with the connected account: the tokens come back when it has come back
@@ -162,9 +163,9 @@ def _told(payout: dict[str, Any]) -> Report:
     amount, currency, reference = payout.get("amount"), payout.get("currency"), payout.get("id")
     if not isinstance(amount, int) or not isinstance(currency, str) or not isinstance(reference, str):
         raise Unheard("unknown", "no_payout")
-    state = STATES.get(str(payout.get("status")), "pending")
+    state: State = STATES.get(str(payout.get("status")), "pending")
     reason = _word(payout.get("failure_code")) or "failed" if state == "failed" else None
-    return Report(state, reference, amount * MINOR, currency.upper(), reason)  # type: ignore[arg-type]
+    return Report(state, reference, amount * MINOR, currency.upper(), reason)
 
 
 def _code(exc: Refused) -> str | None:
