@@ -12,6 +12,7 @@ from app.chat.routes import chat_router
 from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
+from app.payouts.routes import payouts_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
@@ -28,5 +29,6 @@ ROUTERS: list[Router] = [
     bans_router,
     calls_router,
     live_router,
+    payouts_router,
     admin_router,
 ]

@@ -144,7 +144,9 @@ MUTANTS = (
         "EXIT;",
         HOLDS,
     ),
-    Mutant("a hold on overdraft", "wallets/_place_hold.sql", "greatest(v_wallet.minimum, 0)", "v_wallet.minimum", HOLDS),
+    Mutant(
+        "a hold on overdraft", "wallets/_place_hold.sql", "greatest(v_wallet.minimum, 0)", "v_wallet.minimum", HOLDS
+    ),
     Mutant(
         "keys of everybody are one",
         "wallets/_find_twins.sql",

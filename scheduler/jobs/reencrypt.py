@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
+from app.accounts.totp import reseal_secret
 from app.core.vault import Sealed, Vault, VaultError
 from app.payouts.details import reseal_details
-from app.payouts.totp import reseal_secret
 from scheduler.registry import JobContext, Outcome, job
 
 BATCH = 500

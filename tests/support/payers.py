@@ -35,6 +35,10 @@ class Payers:
         self.lose = 0.0
         """Share of all requests whose answer is lost, or which are dropped."""
         self.late_seconds = 3.0
+        self.slow_seconds = 0.0
+        """How long it takes to answer anything."""
+        self.in_flight = 0
+        """Requests that are being answered."""
         self.requests: list[tuple[str, str]] = []
         self.arrives: Literal["pending", "paid", "failed"] = "paid"
         """What becomes of payouts that are made from now on."""
@@ -189,10 +193,13 @@ async def payers_at_work() -> AsyncIterator[Payers]:
             method, target = head[0].split(" ")[:2]
             fault = payers.next_fault(method)
             payers.requests.append((method, urlsplit(target).path))
+            payers.in_flight += 1
+            await asyncio.sleep(payers.slow_seconds / 2)
             if fault != "dropped":
                 status, answer = payers.answer(method, target, headers, body)
                 if isinstance(fault, int):
                     status, answer = fault, {"error": {"message": "later"}}
+                await asyncio.sleep(payers.slow_seconds / 2)
                 if fault == "late":
                     await asyncio.sleep(payers.late_seconds)
                 if fault != "lost":
@@ -203,6 +210,7 @@ async def payers_at_work() -> AsyncIterator[Payers]:
                         + text
                     )
                     await writer.drain()
+            payers.in_flight -= 1
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
