@@ -262,7 +262,7 @@ class AccountQueries:
 
     async def enrol_totp(self, user_id: UUID, sealed: Sealed) -> bool:
         """Keep a secret that is not confirmed yet; False where one is confirmed."""
-        status = await self.db.execute(
+        count = await self.db.execute(
             """
             INSERT INTO core.totp_secrets AS t (user_id, key_id, secret) VALUES ($1, $2, $3)
             ON CONFLICT (user_id) DO UPDATE SET
@@ -273,12 +273,12 @@ class AccountQueries:
             sealed.key_id,
             sealed.data,
         )
-        return bool(status == "INSERT 0 1")
+        return count == 1
 
     async def use_totp_step(self, user_id: UUID, sealed: bytes, step: int) -> bool:
         """Take the code of this step, the first one of an enrolment too; False where it, or a later one, was taken, or
         the secret is another by now."""
-        status = await self.db.execute(
+        count = await self.db.execute(
             """
             UPDATE core.totp_secrets SET last_step = $3, confirmed_at = coalesce(confirmed_at, now())
             WHERE user_id = $1 AND secret = $2 AND last_step < $3
@@ -287,7 +287,7 @@ class AccountQueries:
             sealed,
             step,
         )
-        return bool(status == "UPDATE 1")
+        return count == 1
 
     async def remove_totp(self, user_id: UUID) -> None:
         """From now on passwords do again."""

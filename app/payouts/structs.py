@@ -22,7 +22,7 @@ ReasonCode = Annotated[
 Reference = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["batch 7/3"])]
 
 
-class AccountRequest(Proof):
+class AccountRequest(Proof, kw_only=True):
     """An account to be paid to: exactly one of ``stripe``, ``paystack`` and ``bank``; and that it is you."""
 
     currency: Currency
@@ -31,7 +31,7 @@ class AccountRequest(Proof):
     bank: BankDetails | None = None
 
 
-class PayoutRequest(Proof):
+class PayoutRequest(Proof, kw_only=True):
     """Tokens that are wanted as money; and that it is you."""
 
     amount: Annotated[Amount, Meta(description="Tokens.", examples=[2000])]

@@ -612,7 +612,7 @@ class TestViews:
         missing = await dba_conn.fetch(query, today)
         assert {found["mismatch"] for found in missing} == {"missing_there"}
         assert len(missing) == 5
-        leases = dict(await world.db.fetch("SELECT id, lease FROM core.payouts"))
+        leases = {found["id"]: found["lease"] for found in await world.db.fetch("SELECT id, lease FROM core.payouts")}
         for name, state, amount in (
             ("paid", "paid", 1000),
             ("lost", "unknown", None),
