@@ -13,6 +13,7 @@ from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
 from app.payouts.routes import payouts_router
+from app.realtime.routes import realtime_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
@@ -30,5 +31,6 @@ ROUTERS: list[Router] = [
     calls_router,
     live_router,
     payouts_router,
+    realtime_router,
     admin_router,
 ]

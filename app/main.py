@@ -26,9 +26,10 @@ from app.core.logging import AccessLog, configure
 from app.core.middleware import Edge
 from app.core.openapi import Document
 from app.core.ratelimit import RateLimits
-from app.core.revocation import RevocationListener
+from app.core.revocation import revocations
 from app.core.wiring import DirectDependencies, DirectRequest, Reply, StrictBody
 from app.live.service import Live
+from app.realtime.service import Realtime
 from app.settings import Settings, load_settings
 
 BODY_LIMIT = 1024 * 1024
@@ -47,8 +48,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         RateLimits(settings.rate_limit_per_minute, settings.rate_limit_auth_per_minute),
     )
     context.auth = Authenticator(TokenSigner(settings), context.get(Credentials), context.limits)
+    context.listener.add(revocations(context.auth))
     context.get(Accounts)
     context.get(Live)
+    context.get(Realtime)
     access_log = AccessLog()
     app = Litestar(
         route_handlers=ROUTERS,
@@ -95,9 +98,8 @@ def _lifespan(context: AppContext, access_log: AccessLog):  # type: ignore[no-un
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        listener = RevocationListener(context.database, context.auth)
         await context.database.open()
-        await listener.start()
+        await context.listener.start()
         for start in context.on_startup:
             await start()
         log.info("started", environment=context.settings.env)
@@ -110,7 +112,7 @@ def _lifespan(context: AppContext, access_log: AccessLog):  # type: ignore[no-un
                     await stop()
                 except Exception:
                     log.exception("shutdown_hook_failed")
-            await listener.stop()
+            await context.listener.stop()
             await context.database.close()
             log.info("stopped")
             access_log.flush()

@@ -113,6 +113,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: Positive = 6_000
     rate_limit_auth_per_minute: Positive = 30
 
+    # realtime
+    realtime_per_user: Positive = 20
+    realtime_per_address: Positive = 500
+    realtime_queue_kb: Annotated[int, Meta(ge=64, le=65_536)] = 1024
+
     # what calls us
     billing_webhook_secret: str | None = None
 
@@ -129,9 +134,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # payment providers
     stripe_secret_key: str | None = None
-    stripe_api_url: str = "https://api.stripe.com"
+    stripe_url: str = "https://api.stripe.com"
     paystack_secret_key: str | None = None
-    paystack_api_url: str = "https://api.paystack.co"
+    paystack_url: str = "https://api.paystack.co"
     payout_timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 20
     payout_retry_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
 
@@ -299,6 +304,7 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
         )
     problems += _livekit_contradictions(settings)
     problems += _encryption_contradictions(settings)
+    problems += _provider_contradictions(settings)
     return problems
 
 
@@ -331,9 +337,15 @@ def _encryption_contradictions(settings: Settings) -> list[SettingProblem]:
         elif name == settings.encryption_key_id and text != settings.encryption_key:
             reason = "names the current key's id (TESSERA_ENCRYPTION_KEY_ID) for another key"
             problems.append(SettingProblem("TESSERA_ENCRYPTION_OLD_KEYS", reason))
+    return problems
+
+
+def _provider_contradictions(settings: Settings) -> list[SettingProblem]:
+    """Addresses of payment providers are whole."""
+    problems: list[SettingProblem] = []
     for name, url in (
-        ("TESSERA_STRIPE_API_URL", settings.stripe_api_url),
-        ("TESSERA_PAYSTACK_API_URL", settings.paystack_api_url),
+        ("TESSERA_STRIPE_URL", settings.stripe_url),
+        ("TESSERA_PAYSTACK_URL", settings.paystack_url),
     ):
         if not url.startswith(("https://", "http://")):
             problems.append(SettingProblem(name, "must start with https:// (or http://)"))
@@ -365,8 +377,8 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
         if weakness:
             problems.append(SettingProblem(name, f"{weakness}; {KEY_REMEDY}"))
     for name, url in (
-        ("TESSERA_STRIPE_API_URL", settings.stripe_api_url),
-        ("TESSERA_PAYSTACK_API_URL", settings.paystack_api_url),
+        ("TESSERA_STRIPE_URL", settings.stripe_url),
+        ("TESSERA_PAYSTACK_URL", settings.paystack_url),
     ):
         if not url.startswith("https://"):
             problems.append(SettingProblem(name, "must start with https:// in production"))

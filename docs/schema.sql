@@ -12,6 +12,16 @@ ALTER SCHEMA core OWNER TO tessera_owner;
 
 COMMENT ON SCHEMA core IS 'Tessera''s tables and internal functions (core._name). Nobody writes money here: go through schema api.';
 
+CREATE TYPE api.audience AS (
+	stream_id uuid,
+	viewers integer,
+	user_ids uuid[]
+);
+
+ALTER TYPE api.audience OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.audience IS 'Who watches a stream now: how many, and who unless they are too many to tell (NULL).';
+
 CREATE TYPE api.call_beat AS (
 	call_id uuid,
 	user_id uuid
@@ -81,6 +91,41 @@ CREATE TYPE api.channel_event AS (
 ALTER TYPE api.channel_event OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.channel_event IS 'An event of a channel: its number there, what it tells, and when that was written.';
+
+CREATE TYPE api.channel_read AS (
+	place integer,
+	seq bigint,
+	type text,
+	payload jsonb,
+	created_at timestamp with time zone
+);
+
+ALTER TYPE api.channel_read OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.channel_read IS 'An event of the channel with this place in the question. Place 0 is the log itself: type is its epoch, seq how many rows it ever had.';
+
+CREATE TYPE api.follow_outcome AS (
+	ord integer,
+	epoch uuid,
+	seq bigint,
+	first_seq bigint,
+	error_code text,
+	error text,
+	detail jsonb
+);
+
+ALTER TYPE api.follow_outcome OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.follow_outcome IS 'Where the channel of the request with this number stands: the epoch, its last event (0: it never had one) and the first that is kept; or why that user may not follow it.';
+
+CREATE TYPE api.follow_request AS (
+	user_id uuid,
+	channel text
+);
+
+ALTER TYPE api.follow_request OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.follow_request IS 'Somebody wants to follow a channel.';
 
 CREATE TYPE api.hold_receipt AS (
 	hold_id uuid,
@@ -1977,6 +2022,34 @@ ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
 
+CREATE FUNCTION api.follow_channels(p_requests api.follow_request[]) RETURNS SETOF api.follow_outcome
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 1000;
+BEGIN
+    IF cardinality(p_requests) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_requests), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    RETURN QUERY
+    SELECT
+        q.ord::integer, p.epoch, p.seq, p.first_seq, (q.refusal).error_code, (q.refusal).error, (q.refusal).detail
+    FROM (
+        SELECT r.channel, r.ord, core._follow_refusal(r.user_id, r.channel) AS refusal
+        FROM unnest(p_requests) WITH ORDINALITY AS r (user_id, channel, ord)
+    ) AS q
+    LEFT JOIN LATERAL (
+        SELECT a.epoch, a.seq, a.first_seq FROM api.channel_position(q.channel) AS a
+    ) AS p ON (q.refusal).error_code IS NULL
+    ORDER BY q.ord;
+END;
+$$;
+
+ALTER FUNCTION api.follow_channels(p_requests api.follow_request[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[]) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
+
 CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2081,6 +2154,41 @@ $$;
 ALTER FUNCTION api.keep_channel_events() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.keep_channel_events() IS 'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (POSITION_LOST); the events themselves stay in core.outbox.';
+
+CREATE FUNCTION api.leave_streams(p_beats api.watch_beat[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_batch CONSTANT integer := 2500;
+    v_gone integer;
+BEGIN
+    IF cardinality(p_beats) > c_batch THEN
+        PERFORM core._raise('TS107', 'BATCH_TOO_LARGE', jsonb_build_object('size', cardinality(p_beats), 'maximum', c_batch), 'Send less at once.');
+    END IF;
+    -- what somebody else is about to renew or take out may stay
+    DELETE FROM core.viewers AS v
+    WHERE v.ctid = ANY (ARRAY(
+        SELECT l.place
+        FROM unnest(p_beats) AS b (user_id, stream_id)
+        CROSS JOIN LATERAL (
+            SELECT x.ctid AS place FROM core.viewers AS x
+            WHERE x.stream_id = b.stream_id AND x.user_id = b.user_id
+            FOR UPDATE SKIP LOCKED
+        ) AS l
+    ));
+    GET DIAGNOSTICS v_gone = ROW_COUNT;
+    RETURN v_gone;
+END;
+$$;
+
+ALTER FUNCTION api.leave_streams(p_beats api.watch_beat[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) IS 'These users do not watch these streams any more; up to 2500 at once. Returns how many were counted until now.';
 
 CREATE FUNCTION api.make_partitions(p_ahead interval DEFAULT '3 mons'::interval) RETURNS text[]
     LANGUAGE sql SECURITY DEFINER
@@ -2765,6 +2873,46 @@ ALTER FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint
 
 COMMENT ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) IS 'Events of a channel with numbers above p_after_seq, in order, at most p_limit (1 to 10000). TS345 POSITION_LOST, with the present epoch and seq, where the position is of another epoch or some of what follows is not kept any more. Who may read which channel is for the caller to see to.';
 
+CREATE FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer DEFAULT 100) RETURNS SETOF api.channel_read
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+BEGIN
+    IF p_channels IS NULL OR cardinality(p_channels) IS DISTINCT FROM cardinality(p_after_seqs) OR cardinality(p_channels) > 1000
+        OR (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', CASE WHEN p_limit BETWEEN 1 AND 10000 THEN 'p_channels' ELSE 'p_limit' END),
+            'Up to 1000 channels, a position for each, and a limit of 1 to 10000.'
+        );
+    END IF;
+    RETURN QUERY SELECT 0, r.entries, r.epoch::text, NULL::jsonb, NULL::timestamptz FROM core.relay_state AS r;
+    RETURN QUERY
+    SELECT a.place::integer, v.seq, v.type, v.payload, v.created_at
+    FROM unnest(p_channels, p_after_seqs) WITH ORDINALITY AS a (channel, after_seq, place)
+    INNER JOIN core.channels AS c ON c.channel = a.channel AND c.seq > a.after_seq
+    CROSS JOIN LATERAL (
+        SELECT e.seq, o.type, o.payload, e.created_at
+        FROM core.channel_events AS e
+        CROSS JOIN LATERAL (
+            SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at LIMIT 1
+        ) AS o
+        WHERE e.channel_id = c.id AND e.seq > a.after_seq
+        ORDER BY e.seq
+        LIMIT p_limit
+    ) AS v
+    ORDER BY a.place, v.seq;
+END;
+$$;
+
+ALTER FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) IS 'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2932,7 +3080,7 @@ ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor u
 
 COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
 
-CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
+CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -2948,6 +3096,8 @@ DECLARE
     v_last boolean;
     v_top_id bigint;
     v_oldest timestamptz;
+    v_before bigint;
+    v_marks text;
 BEGIN
     IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
@@ -2968,6 +3118,13 @@ BEGIN
         RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
         RETURN;
     END IF;
+    IF NOT p_backlog AND (
+        v_state.cluster <> core._cluster() OR v_state.history <> core._history() OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
+    ) THEN
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+        RETURN;
+    END IF;
+    v_before := v_state.entries;
     -- What readers are told of must be there after a crash.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -2991,6 +3148,10 @@ BEGIN
         END IF;
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
+            IF NOT p_backlog THEN
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+                RETURN;
+            END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
         END IF;
         IF v_state.phase = 'restored' THEN
@@ -3048,8 +3209,13 @@ BEGIN
         INNER JOIN before AS b ON b.channel = n.channel
         RETURNING 1
     )
-    SELECT p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest
-    INTO events, entries, v_top_id, v_oldest
+    SELECT
+        p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest,
+        (
+            SELECT CASE WHEN count(*) <= 900 THEN string_agg(left(md5(t.channel), 8), '') ELSE '*' END
+            FROM counted AS t
+        )
+    INTO events, entries, v_top_id, v_oldest, v_marks
     FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
 
     v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
@@ -3069,15 +3235,16 @@ BEGIN
     UPDATE core.channel_days AS d SET oldest_at = v_oldest
     WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
     IF entries > 0 OR NOT v_same THEN
-        PERFORM pg_notify('tessera_events', '');
+        -- which channels moved, so that readers need not look at all of theirs; they see by the numbers whether they missed a hint
+        PERFORM pg_notify('tessera_events', v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*'));
     END IF;
     RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
 END;
 $$;
 
-ALTER FUNCTION api.relay_events(p_limit integer) OWNER TO tessera_ledger;
+ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.relay_events(p_limit integer) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids.';
+COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
 
 CREATE FUNCTION api.relay_lag() RETURNS TABLE(lag interval, backlog bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3982,6 +4149,41 @@ $$;
 ALTER FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) IS 'Whether user p_viewer may watch stream p_stream, and why: owner, public_stream, ticket_purchased or no_ticket.';
+
+CREATE FUNCTION api.stream_audience(p_streams uuid[], p_names integer DEFAULT 100) RETURNS SETOF api.audience
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+    SELECT
+        s.id,
+        CASE
+            WHEN cardinality(w.ids) <= p_names THEN cardinality(w.ids)
+            -- counting them all is for the job api.count_viewers
+            ELSE greatest(cardinality(w.ids), (SELECT n.viewers FROM core.stream_viewers AS n WHERE n.stream_id = s.id))
+        END,
+        CASE WHEN cardinality(w.ids) <= p_names THEN w.ids END
+    FROM unnest(p_streams) AS s (id)
+    CROSS JOIN LATERAL (
+        SELECT ARRAY(
+            SELECT v.user_id FROM core.viewers AS v
+            WHERE v.stream_id = s.id AND v.seen_until > v_now
+            ORDER BY v.stream_id, v.user_id
+            LIMIT p_names + 1
+        ) AS ids
+    ) AS w;
+END;
+$$;
+
+ALTER FUNCTION api.stream_audience(p_streams uuid[], p_names integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.stream_audience(p_streams uuid[], p_names integer) IS 'Viewers of streams as of now: their ids where they are at most p_names, else how many there were when they were last counted.';
 
 CREATE TABLE core.messages (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -5937,6 +6139,57 @@ $$;
 ALTER FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) IS 'When the first event was written that is committed and not visible in p_base, of those with ids above p_floor; NULL when there is none. An index probe in each partition, and as many for each transaction that was open at p_base.';
+
+CREATE FUNCTION core._follow_refusal(p_user uuid, p_channel text) RETURNS core.refusal
+    LANGUAGE plpgsql STABLE
+    AS $_$
+DECLARE
+    v_kind CONSTANT text := split_part(p_channel, ':', 1);
+    v_facts CONSTANT jsonb := jsonb_build_object('channel', left(p_channel, 100));
+    v_user core.users;
+    v_call core.calls;
+    v_reason text;
+BEGIN
+    IF (p_channel = 'ops' OR p_channel ~ '^(user|creator|stream|call):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') IS NOT TRUE THEN
+        RETURN ROW('TS120', 'INVALID_CHANNEL', v_facts)::core.refusal;
+    END IF;
+    SELECT u.* INTO v_user FROM core.users AS u WHERE u.id = p_user;
+    IF NOT FOUND THEN
+        RETURN ROW('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user))::core.refusal;
+    ELSIF v_user.status <> 'active' THEN
+        RETURN ROW('TS502', 'USER_SUSPENDED', jsonb_build_object('user_id', p_user))::core.refusal;
+    END IF;
+    CASE v_kind
+        WHEN 'stream' THEN
+            v_reason := core._access_reason(substr(p_channel, 8)::uuid, p_user);
+            IF v_reason IS NULL THEN
+                RETURN ROW('TS218', 'STREAM_NOT_FOUND', v_facts)::core.refusal;
+            ELSIF v_reason = 'no_ticket' THEN
+                RETURN ROW('TS506', 'NO_ACCESS_TO_STREAM', v_facts || '{"reason": "no_ticket"}')::core.refusal;
+            END IF;
+        WHEN 'call' THEN
+            SELECT c.* INTO v_call FROM core.calls AS c WHERE c.id = substr(p_channel, 6)::uuid;
+            IF NOT FOUND THEN
+                RETURN ROW('TS219', 'CALL_NOT_FOUND', v_facts)::core.refusal;
+            ELSIF p_user NOT IN (v_call.fan_id, v_call.creator_id) THEN
+                RETURN ROW('TS508', 'NOT_CALL_PARTICIPANT', v_facts)::core.refusal;
+            END IF;
+        WHEN 'ops' THEN
+            IF NOT v_user.roles && '{operator,admin}' THEN
+                RETURN ROW('TS504', 'FORBIDDEN', v_facts)::core.refusal;
+            END IF;
+        ELSE
+            IF split_part(p_channel, ':', 2)::uuid <> p_user THEN
+                RETURN ROW('TS504', 'FORBIDDEN', v_facts)::core.refusal;
+            END IF;
+    END CASE;
+    RETURN NULL;
+END;
+$_$;
+
+ALTER FUNCTION core._follow_refusal(p_user uuid, p_channel text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) IS 'Why user p_user may not follow channel p_channel; NULL: they may. stream: as core._access_reason; call: its two people; user, creator: oneself; ops: operators and admins.';
 
 CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
     LANGUAGE plpgsql
@@ -9236,6 +9489,32 @@ COMMENT ON TABLE core.partitions IS 'The partitions there are, attached and deta
 
 COMMENT ON COLUMN core.partitions.detached_to IS 'The partitions that were detached together, by the end of the last of them; NULL while attached.';
 
+CREATE UNLOGGED TABLE core.realtime_tickets (
+    ticket_hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid,
+    key_id uuid,
+    token_epoch integer,
+    token_expires_at timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT realtime_tickets_origin CHECK (((session_id IS NULL) <> (key_id IS NULL))),
+    CONSTRAINT realtime_tickets_ticket_hash_check CHECK ((octet_length(ticket_hash) = 32))
+);
+
+ALTER TABLE core.realtime_tickets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.realtime_tickets IS 'Tickets that let a browser say who it is on its WebSocket: each is good once, for half a minute. Unlogged: after a crash clients fetch another.';
+
+COMMENT ON COLUMN core.realtime_tickets.ticket_hash IS 'SHA-256 of the ticket.';
+
+COMMENT ON COLUMN core.realtime_tickets.session_id IS 'The session of the token that it was fetched with, or…';
+
+COMMENT ON COLUMN core.realtime_tickets.key_id IS '… the API key.';
+
+COMMENT ON COLUMN core.realtime_tickets.token_epoch IS 'Of that token: another one of the user ends it.';
+
+COMMENT ON COLUMN core.realtime_tickets.token_expires_at IS 'When that token or key expires; NULL: never.';
+
 CREATE TABLE core.refresh_tokens (
     token_hash bytea NOT NULL,
     session_id uuid NOT NULL,
@@ -9482,6 +9761,9 @@ ALTER TABLE ONLY core.rates
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.realtime_tickets
+    ADD CONSTRAINT realtime_tickets_pkey PRIMARY KEY (ticket_hash);
+
 ALTER TABLE ONLY core.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
 
@@ -9595,6 +9877,8 @@ CREATE INDEX login_attempts_since_idx ON core.login_attempts USING btree (since)
 CREATE INDEX messages_stream_id_idx ON core.messages USING btree (stream_id, id);
 
 CREATE INDEX rates_velocity_idx ON core.rates USING btree (scope) WHERE (name = ANY (ARRAY['velocity_amount_minute'::text, 'velocity_amount_hour'::text, 'velocity_amount_day'::text, 'velocity_count_minute'::text, 'velocity_count_hour'::text, 'velocity_count_day'::text]));
+
+CREATE INDEX realtime_tickets_expires_at_idx ON core.realtime_tickets USING btree (expires_at);
 
 CREATE INDEX refresh_tokens_session_id_idx ON core.refresh_tokens USING btree (session_id);
 
@@ -10074,6 +10358,11 @@ GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_scheduler;
@@ -10093,6 +10382,11 @@ REVOKE ALL ON FUNCTION api.keep_channel_events() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_app;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.make_partitions(p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.make_partitions(p_ahead interval) TO tessera_app;
@@ -10164,6 +10458,11 @@ GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq
 GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -10179,10 +10478,10 @@ GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.relay_events(p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_app;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.relay_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.relay_lag() TO tessera_app;
@@ -10291,6 +10590,11 @@ REVOKE ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_a
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_app;
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.stream_access(p_stream uuid, p_viewer uuid, OUT has_access boolean, OUT reason text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.stream_audience(p_streams uuid[], p_names integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.stream_audience(p_streams uuid[], p_names integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.stream_audience(p_streams uuid[], p_names integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.stream_audience(p_streams uuid[], p_names integer) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.messages TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.messages TO tessera_ledger;
@@ -10466,6 +10770,8 @@ REVOKE ALL ON FUNCTION core._fill_replays(p_results core.transfer_result[], p_re
 REVOKE ALL ON FUNCTION core._find_twins(p_requests core.transfer_request[], p_refusals core.refusal[], p_db_actor uuid, OUT replays uuid[], OUT refusals core.refusal[], OUT firsts integer[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
 
@@ -10859,6 +11165,10 @@ GRANT SELECT ON SEQUENCE core.outbox_id_seq TO tessera_ledger;
 
 GRANT SELECT ON TABLE core.partitions TO tessera_dba;
 GRANT SELECT ON TABLE core.partitions TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.realtime_tickets TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.realtime_tickets TO tessera_app;
+GRANT SELECT,DELETE ON TABLE core.realtime_tickets TO tessera_scheduler;
 
 GRANT SELECT ON TABLE core.refresh_tokens TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.refresh_tokens TO tessera_app;

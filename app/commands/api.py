@@ -21,6 +21,7 @@ from app.core.connections import located, service_settings, target
 from app.core.durability import NotDurableError, durability_faults
 from app.core.embedded.processes import die_with_parent
 from app.core.garbage import settle
+from app.realtime.protocol import MAX_FRAME
 from app.settings import Settings, load_settings
 
 BACKLOG = 2048
@@ -57,6 +58,9 @@ def command(workers: int | None, host: str | None, port: int | None) -> None:
             workers=settings.workers,
             loop="uvloop",
             http="httptools",
+            ws="app.core.wire:WireProtocol",
+            ws_max_size=MAX_FRAME,
+            ws_per_message_deflate=False,
             interface="asgi3",
             lifespan="on",
             log_config=None,

@@ -66,6 +66,9 @@ class Actor(msgspec.Struct, frozen=True):
     session_id: UUID | None = None
     key_id: UUID | None = None
     rate_limit_per_minute: int | None = None
+    token_epoch: int | None = None
+    expires_at: float | None = None
+    """When the token or key ends, in Unix seconds; None: never."""
 
     def may(self, scope: str) -> bool:
         """Does the credential cover this scope?"""
@@ -191,10 +194,13 @@ class Authenticator:
 
         Errors: NOT_AUTHENTICATED, INVALID_TOKEN, TOKEN_EXPIRED, USER_SUSPENDED, RATE_LIMITED, DATABASE_UNAVAILABLE.
         """
-        credential = _credential(info)
+        return await self.verify(_credential(info), info.address)
+
+    async def verify(self, credential: bytes, address: str) -> Actor:
+        """Whose token or key this is, counted against their rate limit. Errors: as `authenticate`."""
         actor = self.cached(credential)
         if actor is None:
-            check_limit(self._limits.address.hit(info.address), "address")
+            check_limit(self._limits.address.hit(address), "address")
             actor = await self._verify(credential)
         if actor.key_id is not None:
             self.keys_used[actor.key_id] = time.time()
@@ -243,7 +249,13 @@ class Authenticator:
             raise error("USER_SUSPENDED")
         if state.revoked or state.token_epoch != claims["epoch"]:
             raise error("INVALID_TOKEN", "The session has ended.")
-        actor = Actor(user_id=user_id, roles=frozenset(state.roles), session_id=session_id)
+        actor = Actor(
+            user_id=user_id,
+            roles=frozenset(state.roles),
+            session_id=session_id,
+            token_epoch=state.token_epoch,
+            expires_at=float(claims["exp"]),
+        )
         return actor, claims["exp"] - time.time()
 
     async def _verify_key(self, key: str) -> tuple[Actor, float]:
@@ -264,6 +276,7 @@ class Authenticator:
             scopes=frozenset(state.scopes),
             key_id=state.key_id,
             rate_limit_per_minute=state.rate_limit_per_minute,
+            expires_at=state.expires_at,
         )
         return actor, seconds
 

@@ -18,7 +18,6 @@ from typing import Generic, TypeVar, cast
 
 from app.core.context import AppContext
 from app.core.errors import TesseraError, Unavailable, error
-from app.core.hints import RelayHints
 from app.core.metrics import BATCH_ITEMS
 
 I = TypeVar("I")  # noqa: E741 - item
@@ -108,14 +107,7 @@ def batcher(
     context: AppContext, name: str, run: Callable[[Sequence[I]], Awaitable[Sequence[R | TesseraError]]]
 ) -> Batcher[I, R]:
     """A batcher as the settings have it (TESSERA_BATCH_MAX, TESSERA_BATCH_ENABLED), closed with the application."""
-    hints = context.get(RelayHints)
-
-    async def run_and_hint(items: Sequence[I]) -> Sequence[R | TesseraError]:
-        results = await run(items)
-        hints.poke()
-        return results
-
-    made = Batcher(name, run_and_hint, largest=context.settings.batch_max, gather=context.settings.batch_enabled)
+    made = Batcher(name, run, largest=context.settings.batch_max, gather=context.settings.batch_enabled)
     context.on_shutdown.append(made.close)
     return made
 

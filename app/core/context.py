@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from litestar.di import Provide
 from litestar.types import Scope
 
+from app.core.listening import Listener
+
 if TYPE_CHECKING:
     from app.core.auth import Actor, Authenticator
     from app.core.database import Database
@@ -37,6 +39,7 @@ class AppContext:
         self.settings = settings
         self.database = database
         self.limits = limits
+        self.listener = Listener(database)
         self.auth: Authenticator = cast("Authenticator", None)
         self.on_startup: list[Hook] = []
         self.on_shutdown: list[Hook] = []

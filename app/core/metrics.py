@@ -50,6 +50,20 @@ LIVE_EVENTS = Counter(
     ("outcome",),
 )
 
+RELAYED = Counter(
+    "tessera_api_relayed_total", "Events that this process has relayed into channels right after its commits."
+)
+SOCKETS = Gauge("tessera_realtime_sockets", "WebSockets that are open.", multiprocess_mode="livesum")
+FOLLOWED = Gauge(
+    "tessera_realtime_channels", "Channels that somebody follows, of each process.", multiprocess_mode="livesum"
+)
+SOCKET_CLOSES = Counter(
+    "tessera_realtime_closes_total", "WebSockets that the service has closed, by reason.", ("reason",)
+)
+EVENTS_READ = Counter("tessera_realtime_events_total", "Events read for those who follow their channel.")
+FRAMES_SENT = Counter("tessera_realtime_frames_total", "Frames with events that were handed to sockets.")
+RECOVERIES = Counter("tessera_realtime_subscribes_total", "Channels that were subscribed to, by outcome.", ("outcome",))
+
 _children: dict[tuple[str, str, int], Histogram] = {}
 
 

@@ -22,6 +22,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.context import AppContext, RequestInfo
 from app.core.logging import AccessLog
 from app.core.metrics import observe_request
+from app.core.relaying import Relay
 
 CSP = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -40,6 +41,8 @@ _FIELDS = {
     b"origin": "origin",
 }
 
+_READS = ("GET", "HEAD", "OPTIONS")
+
 log = structlog.get_logger("tessera.http")
 
 
@@ -50,6 +53,7 @@ class Edge:
         self.app = app
         self.context = context
         self.access_log = access_log
+        self._relay = context.get(Relay)
         self._prefix = secrets.token_hex(6)
         self._count = itertools.count(1)
         self._proxies = TrustedProxies(context.settings.trusted_proxies)
@@ -80,6 +84,8 @@ class Edge:
         try:
             await self.app(scope, receive, respond)
         finally:
+            if 200 <= info.status < 300 and scope["method"] not in _READS:
+                self._relay.poke()
             self._note(scope, info)
 
     def _read(self, scope: Any) -> RequestInfo:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from app.core.database import Database
+from app.core.metrics import RELAYED
 
 SchedulerState: TypeAlias = Literal["ok", "late", "never"]
 
@@ -27,3 +28,11 @@ async def relay_lag_seconds(database: Database) -> float:
 async def hint_relay(database: Database) -> None:
     """Tell relays that there are events. In a transaction of its own: one that notifies holds up all others that do."""
     await database.execute("SELECT pg_catalog.pg_notify('tessera_outbox', '')")
+
+
+async def relay_events(database: Database, limit: int) -> bool:
+    """Relay what has been committed, at most so many events; False: another relay is at work, or there is a backlog."""
+    row = await database.fetchrow("SELECT * FROM api.relay_events($1, false)", limit)
+    assert row is not None
+    RELAYED.inc(row["events"])
+    return not row["busy"]

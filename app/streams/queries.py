@@ -63,6 +63,10 @@ class StreamQueries:
             for row in rows
         ]
 
+    async def leave_streams(self, items: Sequence[WatchItem]) -> None:
+        """Count these viewers no longer."""
+        await self.db.fetchval("SELECT api.leave_streams($1::api.watch_beat[])", items)
+
     async def create_stream(self, data: StreamRequest, creator: UUID) -> Stream:
         """Announce a stream. Errors: those of api.create_stream."""
         return await self._one(

@@ -29,7 +29,12 @@ class Viewers:
     def __init__(self, context: AppContext) -> None:
         queries = context.get(StreamQueries)
         self._batcher: Batcher[WatchItem, Watching] = batcher(context, "watch_streams", queries.watch_streams)
+        self._queries = queries
 
     async def watch(self, viewer: UUID, stream: UUID) -> Watching:
         """The viewer is watching. Errors: those of api.watch_streams."""
         return await self._batcher.submit(WatchItem(viewer, stream))
+
+    async def leave(self, viewer: UUID, stream: UUID) -> None:
+        """The viewer has gone."""
+        await self._queries.leave_streams([WatchItem(viewer, stream)])

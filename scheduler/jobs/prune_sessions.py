@@ -1,4 +1,4 @@
-"""Sessions that have ended, and attempts to log in that no longer count."""
+"""Sessions that have ended, attempts to log in that no longer count, and tickets that nobody used."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ ATTEMPTS = """
         ORDER BY e.since LIMIT $2
     ) AS old WHERE (a.account_hash, a.address) = (old.account_hash, old.address)
 """
+TICKETS = """
+    DELETE FROM core.realtime_tickets AS t USING (
+        SELECT e.ticket_hash FROM core.realtime_tickets AS e
+        WHERE e.expires_at < now() - make_interval(days => $1)
+        ORDER BY e.expires_at LIMIT $2
+    ) AS old WHERE t.ticket_hash = old.ticket_hash
+"""
 
 
 @job("prune-sessions", every_seconds=3600, first_after_seconds=60, timeout_seconds=300)
 async def prune_sessions(context: JobContext) -> int:
-    """Delete sessions that expired long ago, with their refresh tokens, and attempts to log in of days past."""
+    """Delete sessions that expired long ago, with their refresh tokens, and attempts and tickets of days past."""
     total = 0
-    for statement, days in ((SESSIONS, KEPT_DAYS), (ATTEMPTS, 1)):
+    for statement, days in ((SESSIONS, KEPT_DAYS), (ATTEMPTS, 1), (TICKETS, 1)):
 
         async def some(statement: str = statement, days: int = days) -> int:
             return int((await context.pool.execute(statement, days, BATCH)).rpartition(" ")[2])

@@ -60,6 +60,7 @@ FROM (VALUES
 ('core.partitions', '', '', '', 'r', '', 'r', 'rawdDxt'),
 ('core.rate_names', '', 'r', 'r', 'r', '', 'r', 'rawdDxt'),
 ('core.rates', '', 'r', 'r', 'r', '', 'ra', 'raxt'),
+('core.realtime_tickets', '', 'rad', 'rd', 'r', '', '', 'rawdDxt'),
 ('core.refresh_tokens', '', 'rawd', 'rd', 'r', '', '', 'rawdDxt'),
 ('core.refunds', '', '', '', 'r', '', 'ra', 'raxt'),
 ('core.relay_chunks', '', '', '', 'r', '', 'rad', 'rawdDxt'),

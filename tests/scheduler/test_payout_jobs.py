@@ -198,7 +198,7 @@ async def test_while_a_provider_is_away_nothing_is_lost(
 ) -> None:
     made = await asked(db, star, payers, provider)
     settings = payers.settings(Settings())
-    away = payers.settings(Settings(), stripe_api_url="http://127.0.0.1:9", paystack_api_url="http://127.0.0.1:9")
+    away = payers.settings(Settings(), stripe_url="http://127.0.0.1:9", paystack_url="http://127.0.0.1:9")
     nobody = payers.settings(Settings(), stripe_secret_key=None, paystack_secret_key=None)
     wrong = payers.settings(Settings(), stripe_secret_key="sk_wrong", paystack_secret_key="sk_wrong")
     keyless = payers.settings(Settings(), encryption_key=None)

@@ -53,9 +53,9 @@ class Payers:
     def settings(self, base: Settings, **changes: Any) -> Settings:
         """These settings, with these payers in them."""
         fields = {
-            "stripe_api_url": self.url,
+            "stripe_url": self.url,
             "stripe_secret_key": STRIPE_KEY,
-            "paystack_api_url": self.url,
+            "paystack_url": self.url,
             "paystack_secret_key": PAYSTACK_KEY,
             "encryption_key": ENCRYPTION_KEY,
             "payout_timeout_seconds": 2,
@@ -66,8 +66,10 @@ class Payers:
     def environment(self) -> dict[str, str]:
         """The same for a process."""
         made = self.settings(Settings())
-        names = ("stripe_api_url", "stripe_secret_key", "paystack_api_url", "paystack_secret_key", "encryption_key")
+        names = ("stripe_url", "stripe_secret_key", "paystack_url", "paystack_secret_key", "encryption_key")
         more = {f"TESSERA_{name.upper()}": str(getattr(made, name)) for name in names}
+        # Stripe's settings are of use together only
+        more["TESSERA_STRIPE_WEBHOOK_SECRETS"] = "whsec_of_the_tests"
         return more | {"TESSERA_PAYOUT_TIMEOUT_SECONDS": "1", "TESSERA_PAYOUT_RETRY_SECONDS": "1"}
 
     def paid(self, payout: Any) -> int:

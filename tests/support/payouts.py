@@ -112,8 +112,8 @@ async def events(conn: Connection, payout_id: UUID) -> list[str]:
         str(payout_id),
     )
     owner = await conn.fetchval("SELECT user_id FROM core.payouts WHERE id = $1", payout_id)
-    assert all(found["channels"] == [f"user:{owner}"] for found in rows)
-    return [found["type"].removeprefix("payout.") for found in rows if found["type"].startswith("payout.")]
+    assert all(found["channels"] == [f"user:{owner}", f"creator:{owner}"] for found in rows)
+    return [found["type"].removeprefix("payout.") for found in rows]
 
 
 DETAILS: dict[str, Details] = {

@@ -114,9 +114,9 @@ def provider_of(name: str, settings: Settings) -> Provider | None:
     from app.payouts.providers.stripe import Stripe
 
     if name == "stripe" and settings.stripe_secret_key:
-        return Stripe(settings.stripe_api_url, settings.stripe_secret_key, settings.payout_timeout_seconds)
+        return Stripe(settings.stripe_url, settings.stripe_secret_key, settings.payout_timeout_seconds)
     if name == "paystack" and settings.paystack_secret_key:
-        return Paystack(settings.paystack_api_url, settings.paystack_secret_key, settings.payout_timeout_seconds)
+        return Paystack(settings.paystack_url, settings.paystack_secret_key, settings.payout_timeout_seconds)
     return None
 
 

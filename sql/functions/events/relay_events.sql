@@ -1,10 +1,10 @@
 -- relay_events: the next events of the outbox get their numbers in their channels.
--- Locks    core.relay_state, skipped where another relay has it; rows of channels; after a restore into another cluster the
+-- Locks    core.relay_state, skipped where another relay has it (or a backlog is left to others); rows of channels; after a restore into another cluster the
 --          outbox, once
 -- Decides  what became visible between two snapshots, base and target; in the order of ids, at most p_limit events a call
 -- Writes   channel_events, channels, relay_state, relay_chunks; partitions of days that are missing. NOTIFY tessera_events
 -- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, in a transaction that is READ COMMITTED)
-CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000)
+CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true)
 RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -22,6 +22,8 @@ DECLARE
     v_last boolean;
     v_top_id bigint;
     v_oldest timestamptz;
+    v_before bigint;
+    v_marks text;
 BEGIN
     IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
@@ -42,6 +44,13 @@ BEGIN
         RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
         RETURN;
     END IF;
+    IF NOT p_backlog AND (
+        v_state.cluster <> core._cluster() OR v_state.history <> core._history() OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
+    ) THEN
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+        RETURN;
+    END IF;
+    v_before := v_state.entries;
     -- What readers are told of must be there after a crash.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -65,6 +74,10 @@ BEGIN
         END IF;
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
+            IF NOT p_backlog THEN
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+                RETURN;
+            END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
         END IF;
         IF v_state.phase = 'restored' THEN
@@ -122,8 +135,13 @@ BEGIN
         INNER JOIN before AS b ON b.channel = n.channel
         RETURNING 1
     )
-    SELECT p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest
-    INTO events, entries, v_top_id, v_oldest
+    SELECT
+        p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest,
+        (
+            SELECT CASE WHEN count(*) <= 900 THEN string_agg(left(md5(t.channel), 8), '') ELSE '*' END
+            FROM counted AS t
+        )
+    INTO events, entries, v_top_id, v_oldest, v_marks
     FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
 
     v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
@@ -143,11 +161,12 @@ BEGIN
     UPDATE core.channel_days AS d SET oldest_at = v_oldest
     WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
     IF entries > 0 OR NOT v_same THEN
-        PERFORM pg_notify('tessera_events', '');
+        -- which channels moved, so that readers need not look at all of theirs; they see by the numbers whether they missed a hint
+        PERFORM pg_notify('tessera_events', v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*'));
     END IF;
     RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
 END;
 $$;
 
-COMMENT ON FUNCTION api.relay_events(integer) IS
-'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids.';
+COMMENT ON FUNCTION api.relay_events(integer, boolean) IS
+'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';

@@ -8,7 +8,17 @@ LANGUAGE sql VOLATILE
 AS $$
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        p_type, core._user_channels(p_payout.user_id, NULL),
+        p_type,
+        array_remove(
+            ARRAY[
+                'user:' || p_payout.user_id::text,
+                (
+                    SELECT 'creator:' || u.id::text FROM core.users AS u
+                    WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
+                )
+            ],
+            NULL
+        ),
         jsonb_build_object(
             'payout_id', p_payout.id, 'status', p_payout.status, 'reason', p_payout.reason, 'amount', p_payout.amount,
             'currency', p_payout.currency, 'money', p_payout.money, 'provider', p_payout.provider,
@@ -18,4 +28,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION core._payout_event(core.payouts, text) IS
-'Writes an event of a payout for its user alone: what somebody is paid is nobody else''s business, so it is in no channel that others follow.';
+'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow.';

@@ -1,0 +1,62 @@
+"""Relays events that this process has committed, at once (docs/relay.md).
+
+After a request that wrote was answered (app/core/middleware.py), in a transaction of its own: nobody who pays waits
+for it. Only what is there at that moment; when another relay is at work, or there is a backlog, the scheduler's relay
+is told, and it goes on. Without all of this events would come 150 ms later, for the scheduler looks by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import asyncpg
+
+from app.core.context import AppContext
+from app.core.errors import TesseraError
+from app.core.queries import hint_relay, relay_events
+
+LIMIT = 2000
+"""Events of one turn."""
+PAUSE_SECONDS = 0.01
+"""Between two turns, at least…"""
+PAUSE_TURNS = 3.0
+"""… and so many times as long as the turn before took: what comes meanwhile goes together."""
+HINT_SECONDS = 0.05
+
+
+class Relay:
+    """One for an application: ``context.get(Relay).poke()``."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._database = context.database
+        self._wanted = False
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        context.on_shutdown.append(self.close)
+
+    def poke(self) -> None:
+        """There are new events. Waits for nothing, and never fails."""
+        self._wanted = True
+        if not self._closed and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work(), name="relay")
+
+    async def close(self) -> None:
+        """Relay no more."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            started = time.monotonic()
+            pause = HINT_SECONDS
+            with suppress(TesseraError, asyncpg.PostgresError):
+                if await relay_events(self._database, LIMIT):
+                    pause = max(PAUSE_SECONDS, PAUSE_TURNS * (time.monotonic() - started))
+                else:
+                    await hint_relay(self._database)
+            await asyncio.sleep(pause)

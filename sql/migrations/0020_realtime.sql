@@ -1,0 +1,43 @@
+-- Following channels over a WebSocket (docs/realtime.md).
+
+CREATE UNLOGGED TABLE core.realtime_tickets (
+    ticket_hash bytea PRIMARY KEY CHECK (octet_length(ticket_hash) = 32),
+    user_id uuid NOT NULL,
+    session_id uuid,
+    key_id uuid,
+    token_epoch integer,
+    token_expires_at timestamptz,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT realtime_tickets_origin CHECK ((session_id IS NULL) <> (key_id IS NULL))
+);
+COMMENT ON TABLE core.realtime_tickets IS 'Tickets that let a browser say who it is on its WebSocket: each is good once, for half a minute. Unlogged: after a crash clients fetch another.';
+COMMENT ON COLUMN core.realtime_tickets.ticket_hash IS 'SHA-256 of the ticket.';
+COMMENT ON COLUMN core.realtime_tickets.session_id IS 'The session of the token that it was fetched with, or…';
+COMMENT ON COLUMN core.realtime_tickets.key_id IS '… the API key.';
+COMMENT ON COLUMN core.realtime_tickets.token_epoch IS 'Of that token: another one of the user ends it.';
+COMMENT ON COLUMN core.realtime_tickets.token_expires_at IS 'When that token or key expires; NULL: never.';
+CREATE INDEX realtime_tickets_expires_at_idx ON core.realtime_tickets (expires_at);
+
+CREATE TYPE api.follow_request AS (user_id uuid, channel text);
+COMMENT ON TYPE api.follow_request IS 'Somebody wants to follow a channel.';
+
+CREATE TYPE api.follow_outcome AS (
+    ord integer,
+    epoch uuid,
+    seq bigint,
+    first_seq bigint,
+    error_code text,
+    error text,
+    detail jsonb
+);
+COMMENT ON TYPE api.follow_outcome IS 'Where the channel of the request with this number stands: the epoch, its last event (0: it never had one) and the first that is kept; or why that user may not follow it.';
+
+CREATE TYPE api.channel_read AS (place integer, seq bigint, type text, payload jsonb, created_at timestamptz);
+COMMENT ON TYPE api.channel_read IS 'An event of the channel with this place in the question. Place 0 is the log itself: type is its epoch, seq how many rows it ever had.';
+
+CREATE TYPE api.audience AS (stream_id uuid, viewers integer, user_ids uuid []);
+COMMENT ON TYPE api.audience IS 'Who watches a stream now: how many, and who unless they are too many to tell (NULL).';
+
+GRANT SELECT, INSERT, DELETE ON core.realtime_tickets TO tessera_app;
+GRANT SELECT, DELETE ON core.realtime_tickets TO tessera_scheduler;
+GRANT SELECT ON core.realtime_tickets TO tessera_dba;
