@@ -41,7 +41,7 @@ class ManualRow(msgspec.Struct, frozen=True):
     account_id: UUID
     user_id: UUID
     currency: str
-    money: int
+    payout_amount: int
     key_id: str
     details: bytes
 
@@ -205,7 +205,7 @@ class PayoutQueries:
         async with act_of(self.db, info) as connection:
             rows = await connection.fetch(
                 """
-                SELECT p.payout_id, p.account_id, p.user_id, p.currency, p.money, a.key_id, a.details
+                SELECT p.payout_id, p.account_id, p.user_id, p.currency, p.payout_amount, a.key_id, a.details
                 FROM api.payouts AS p JOIN core.payout_accounts AS a ON a.id = p.account_id
                 WHERE p.provider = 'manual' AND p.status = 'processing' ORDER BY p.payout_id LIMIT $1
                 """,

@@ -29,7 +29,7 @@ from app.wallets.queries import Replayable
 SCALE = 10_000
 QUEUE_COLUMNS = AdminPayout.__struct_fields__
 BATCH_COLUMNS = BatchLine.__struct_fields__
-STATEMENT_COLUMNS = ("month", "kind", "count", "amount", "value", "currency", "money")
+STATEMENT_COLUMNS = ("month", "kind", "count", "amount", "value", "currency", "payout_amount")
 
 log = structlog.get_logger("tessera.payouts")
 
@@ -90,7 +90,7 @@ class Payouts:
                     number=details.number,
                     bank=details.bank,
                     currency=row.currency,
-                    money=decimals(row.money),
+                    payout_amount=decimals(row.payout_amount),
                 )
             )
         return Batch(lines)
@@ -119,7 +119,7 @@ def statement_csv(statement: YearStatement) -> bytes:
     for payout in statement.payouts:
         assert payout.paid_at is not None
         day = payout.paid_at.date()
-        worth = [decimals(payout.value), payout.currency, decimals(payout.money)]
+        worth = [decimals(payout.value), payout.currency, decimals(payout.payout_amount)]
         rows.append([day, "payout.paid", 1, payout.amount, *worth])
     return sheet(STATEMENT_COLUMNS, rows)
 

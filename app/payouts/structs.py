@@ -1,5 +1,5 @@
-"""What the routes of payouts take and give. ``amount`` is tokens; ``value`` and ``money`` are ten-thousandths of a US
-dollar and of ``currency``."""
+"""What the routes of payouts take and give. ``amount`` is tokens; ``value`` is ten-thousandths of a US dollar and
+``payout_amount`` of ``currency``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class PayoutReceipt(msgspec.Struct, kw_only=True):
     amount: int
     value: int
     currency: str
-    money: int
+    payout_amount: int
     new_balance: int
     available: int
     expected_at: datetime
@@ -81,7 +81,7 @@ class Payout(msgspec.Struct, kw_only=True):
     amount: int
     value: int
     currency: str
-    money: int
+    payout_amount: int
     status: PayoutStatus
     reason: str | None
     created_at: datetime
@@ -129,7 +129,7 @@ class BatchLine(msgspec.Struct, kw_only=True):
     number: str
     bank: str | None
     currency: str
-    money: str
+    payout_amount: str
 
 
 class Batch(msgspec.Struct):
@@ -161,7 +161,7 @@ class PayoutDay(msgspec.Struct, kw_only=True):
     payouts: int
     amount: int
     value: int
-    money: int
+    payout_amount: int
 
 
 class Days(msgspec.Struct):

@@ -77,7 +77,12 @@ async def _report(context: JobContext, vault: Vault, task: Record, claimed: floa
         log.error("payout_account_does_not_open", account_id=str(task["account_id"]), reason=str(exc))
         return Report("not_sent" if task["action"] == "send" else "unknown", reason="does_not_open")
     order = Order(
-        task["payout_id"], task["money"], task["currency"], details, task["provider_reference"], task["sending_at"]
+        task["payout_id"],
+        task["payout_amount"],
+        task["currency"],
+        details,
+        task["provider_reference"],
+        task["sending_at"],
     )
     if time.monotonic() - claimed > MARGIN_SECONDS / 2:
         return Report("not_sent" if task["action"] == "send" else "unknown", reason="too_slow")
@@ -92,7 +97,7 @@ async def _note(context: JobContext, task: Record, report: Report) -> None:
     """Settle what is certain; the rest is due again, later each time."""
     payout, odd = task["payout_id"], False
     if report.state in ("pending", "paid") and report.amount is not None:
-        odd = (report.amount, report.currency) != (task["money"], task["currency"])
+        odd = (report.amount, report.currency) != (task["payout_amount"], task["currency"])
     wait = min(context.settings.payout_retry_seconds * 2 ** min(task["attempts"] - 1, DOUBLINGS), LONGEST_SECONDS)
     noted = await context.pool.fetchval(
         NOTE,

@@ -71,7 +71,7 @@ CREATE TABLE core.payouts (
     hold_id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
     value bigint NOT NULL CHECK (value > 0),
-    money bigint NOT NULL CHECK (money > 0),
+    payout_amount bigint NOT NULL CHECK (payout_amount > 0),
     token_value numeric NOT NULL,
     currency text NOT NULL,
     provider text NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE core.payouts (
 COMMENT ON TABLE core.payouts IS 'Tokens that a user wants as money. Written by the functions of payouts only, each under the row''s lock.';
 COMMENT ON COLUMN core.payouts.amount IS 'Tokens.';
 COMMENT ON COLUMN core.payouts.value IS 'What they are worth, in ten-thousandths of a US dollar, at token_value.';
-COMMENT ON COLUMN core.payouts.money IS 'What is sent, in ten-thousandths of currency: whole hundredths, rounded down.';
+COMMENT ON COLUMN core.payouts.payout_amount IS 'What is sent, in ten-thousandths of currency: whole hundredths, rounded down.';
 COMMENT ON COLUMN core.payouts.token_value IS 'The rate token_value when it was asked for: US dollars a token.';
 COMMENT ON COLUMN core.payouts.status IS 'requested (will be sent), held (waits for an operator), processing (its tokens are with payout_clearing, the provider may know of it), paid, failed and cancelled (its tokens were given back).';
 COMMENT ON COLUMN core.payouts.reason IS 'Why it is held, failed or was cancelled: a code that the user is shown.';
@@ -141,7 +141,7 @@ SELECT
     p.token_value,
     p.value,
     p.currency,
-    p.money,
+    p.payout_amount,
     p.status,
     p.reason,
     p.created_at,
@@ -157,7 +157,7 @@ SELECT
 FROM core.payouts AS p
 INNER JOIN core.payout_accounts AS a ON a.id = p.account_id
 LEFT JOIN core.payout_reports AS r ON r.payout_id = p.id;
-COMMENT ON VIEW api.payouts IS 'Payouts: amount in tokens, value in ten-thousandths of a US dollar, money in ten-thousandths of currency; what the provider said last (provider_state).';
+COMMENT ON VIEW api.payouts IS 'Payouts: amount in tokens, value in ten-thousandths of a US dollar, payout_amount in ten-thousandths of currency; what the provider said last (provider_state).';
 
 CREATE VIEW api.payout_days AS
 SELECT
@@ -167,11 +167,11 @@ SELECT
     count(*) AS payouts,
     sum(p.amount)::bigint AS amount,
     sum(p.value)::bigint AS value,
-    sum(p.money)::bigint AS money
+    sum(p.payout_amount)::bigint AS payout_amount
 FROM core.payouts AS p
 WHERE p.status = 'paid'
 GROUP BY 1, 2, 3;
-COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and money in ten-thousandths of the currency. What was taken back is not in it.';
+COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and payout_amount in ten-thousandths of the currency. What was taken back is not in it.';
 
 CREATE TYPE api.payout_receipt AS (
     payout_id uuid,
@@ -180,7 +180,7 @@ CREATE TYPE api.payout_receipt AS (
     amount bigint,
     value bigint,
     currency text,
-    money bigint,
+    payout_amount bigint,
     new_balance bigint,
     available bigint,
     expected_at timestamptz,
@@ -198,7 +198,7 @@ CREATE TYPE api.payout_task AS (
     provider text,
     key_id text,
     details bytea,
-    money bigint,
+    payout_amount bigint,
     currency text,
     provider_reference text,
     sending_at timestamptz,
@@ -242,7 +242,7 @@ GRANT UPDATE (
 GRANT UPDATE (state, reference, amount, currency, reason, reported_at) ON core.payout_reports TO tessera_ledger;
 GRANT SELECT ON api.payouts, api.payout_accounts TO tessera_ledger;
 -- what is encrypted is read where it is decrypted: to pay, to list for a bank, to encrypt it anew
-GRANT SELECT (id, user_id, provider, key_id, details) ON core.payout_accounts TO tessera_app, tessera_scheduler;
+GRANT SELECT ON core.payout_accounts TO tessera_app, tessera_scheduler;
 GRANT SELECT, INSERT, UPDATE, DELETE ON core.totp_secrets TO tessera_app;
 GRANT SELECT, UPDATE ON core.totp_secrets TO tessera_scheduler;
 GRANT SELECT ON core.totp_secrets TO tessera_dba;

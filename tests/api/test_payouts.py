@@ -84,7 +84,7 @@ async def test_from_the_request_to_the_bank(
     first = await ask(client, star, account, key="k")
     assert first.status_code == 201, first.text
     receipt = first.json()
-    assert (receipt["status"], receipt["reason"], receipt["money"]) == ("held", "first_payout", 1_000_000)
+    assert (receipt["status"], receipt["reason"], receipt["payout_amount"]) == ("held", "first_payout", 1_000_000)
     assert (receipt["new_balance"], receipt["available"]) == (10_000, 8000)
     again = await ask(client, star, account, key="k", password="not asked for again")
     assert (again.status_code, again.content) == (201, first.content)
@@ -109,12 +109,12 @@ async def test_from_the_request_to_the_bank(
             "number": IBAN,
             "bank": None,
             "currency": "USD",
-            "money": "100.00",
+            "payout_amount": "100.00",
         }
     ]
     sheet = await get(client, operator, "/admin/payouts/batch", Accept="text/csv")
     rows = list(csv.DictReader(io.StringIO(sheet.text)))
-    assert (rows[0]["holder"], rows[0]["number"], rows[0]["money"]) == ("'=Ada Obi", IBAN, "100.00")
+    assert (rows[0]["holder"], rows[0]["number"], rows[0]["payout_amount"]) == ("'=Ada Obi", IBAN, "100.00")
     assert await db.fetchval("SELECT count(*) FROM api.audit_log WHERE action = 'payouts.listed'") == 2
     paid = await post(client, operator, f"{payout}/mark-paid", {"reference": "batch 7, line 1"})
     assert (paid.json()["status"], paid.json()["provider_reference"]) == ("paid", "batch 7, line 1")
@@ -375,7 +375,7 @@ class TestReading:
         assert [payout["payout_id"] for payout in told["payouts"]] == [receipt["payout_id"]]
         sheet = await get(client, star, f"/payouts/statement?year={year}", Accept="text/csv")
         rows = list(csv.DictReader(io.StringIO(sheet.text)))
-        assert [(r["kind"], r["amount"], r["money"]) for r in rows] == [
+        assert [(r["kind"], r["amount"], r["payout_amount"]) for r in rows] == [
             ("grant", "10000", ""),
             ("payout", "-2000", ""),
             ("payout.paid", "2000", "100.00"),

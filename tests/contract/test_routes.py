@@ -84,7 +84,12 @@ def test_every_documented_error_is_one_of_ours(operations: list[tuple[str, dict[
 
 def test_money_posts_need_an_idempotency_key(operations: list[tuple[str, dict[str, Any]]]) -> None:
     """Those that would otherwise pay twice when repeated."""
-    money = ("POST /api/v1/tips/send", "POST /api/v1/wallets/transfers", "POST /api/v1/calls/init")
+    money = (
+        "POST /api/v1/tips/send",
+        "POST /api/v1/wallets/transfers",
+        "POST /api/v1/calls/init",
+        "POST /api/v1/monetization/payout",
+    )
     for route, operation in operations:
         if route in money:
             names = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["required"]}

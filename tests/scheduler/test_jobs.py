@@ -60,8 +60,10 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "meter-calls",
         "prune-live-events",
         "prune-sessions",
+        "reencrypt",
         "relay-events",
         "seal-entries",
+        "send-payouts",
         "verify-seals",
     ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)

@@ -56,7 +56,18 @@ REFUSALS: dict[str, Case] = {
     "kind": _case("TS109", "INVALID_KIND", {"kind": "No Kind"}, kind="No Kind"),
     **{
         f"kind of another function: {kind}": _case("TS109", "INVALID_KIND", {"kind": kind, "reserved": True}, kind=kind)
-        for kind in ("tip", "fee", "refund", "reward", "referral", "adjustment", "stream_ticket", "call_block")
+        for kind in (
+            "tip",
+            "fee",
+            "refund",
+            "reward",
+            "referral",
+            "adjustment",
+            "stream_ticket",
+            "call_block",
+            "payout",
+            "payout_paid",
+        )
     },
     "long kind": _case("TS109", "INVALID_KIND", {"kind": "k" * 80}, kind="k" * 200),
     "payer's wallet is not": _case("TS210", "WALLET_NOT_FOUND", {"wallet_id": str(NOBODY)}, source=NOBODY),

@@ -90,7 +90,7 @@ class TestRequest:
         account = await account_of(world.db, star)
         got = await row(app_conn, REQUEST, star.id, 2001, account, "k")
         assert (got["status"], got["reason"]) == ("held", "first_payout")
-        assert (got["value"], got["money"], got["currency"]) == (2001 * 500, 2001 * 500, "USD")
+        assert (got["value"], got["payout_amount"], got["currency"]) == (2001 * 500, 2001 * 500, "USD")
         assert (got["new_balance"], got["available"]) == (10_000, 7999)
         assert got["expected_at"] - got["created_at"] == timedelta(days=3)
         assert await events(world.db, got["payout_id"]) == ["requested", "held"]
@@ -177,7 +177,7 @@ class TestRequest:
         await world.db.execute("SELECT api.set_rate('currency_value', 0.0007, NULL, 'ngn')")
         got = await row(app_conn, REQUEST, star.id, 1000, account, None)
         # 50 dollars are 71,428.571… naira: whole kobo, rounded down
-        assert (got["value"], got["currency"], got["money"]) == (50 * MONEY, "NGN", 714_285_700)
+        assert (got["value"], got["currency"], got["payout_amount"]) == (50 * MONEY, "NGN", 714_285_700)
 
     async def test_a_day_has_limits(self, world: World, app_conn: Connection) -> None:
         star = await creator(world, 300_000)
@@ -278,7 +278,12 @@ class TestFlow:
         await app_conn.execute(APPROVE, made, world.admin.id)
         task = await claim(scheduler)
         assert (task["payout_id"], task["action"], task["provider"]) == (made, "send", "stripe")
-        assert (task["money"], task["currency"], task["details"], task["attempts"]) == (100 * MONEY, "USD", SECRET, 1)
+        assert (task["payout_amount"], task["currency"], task["details"], task["attempts"]) == (
+            100 * MONEY,
+            "USD",
+            SECRET,
+            1,
+        )
         assert (await claim(scheduler))["payout_id"] is None
         assert (await balance(world.db, star.wallet), await clearing(world.db)) == (8000, 2000)
         assert await scheduler.fetchval(NOTE, made, task["lease"], "pending", LEASE, "tr_1", 100 * MONEY, "usd", None)

@@ -32,7 +32,7 @@ class Order(NamedTuple):
     """A payout as a provider needs it. ``reference`` is what the provider called it before, if it has."""
 
     payout_id: UUID
-    money: int
+    payout_amount: int
     currency: str
     details: Details
     reference: str | None
@@ -41,8 +41,8 @@ class Order(NamedTuple):
     @property
     def hundredths(self) -> int:
         """The amount in the provider's unit: payouts are whole hundredths."""
-        whole, rest = divmod(self.money, MINOR)
-        assert rest == 0, self.money
+        whole, rest = divmod(self.payout_amount, MINOR)
+        assert rest == 0, self.payout_amount
         return whole
 
 

@@ -21,7 +21,7 @@ AS $$
         ),
         jsonb_build_object(
             'payout_id', p_payout.id, 'status', p_payout.status, 'reason', p_payout.reason, 'amount', p_payout.amount,
-            'currency', p_payout.currency, 'money', p_payout.money, 'provider', p_payout.provider,
+            'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount, 'provider', p_payout.provider,
             'expected_at', p_payout.expected_at
         )
     )

@@ -47,7 +47,7 @@ BEGIN
     END IF;
     RETURN ROW(
         v_payout.id, v_action, v_lease, v_payout.user_id, v_payout.account_id, v_payout.provider, v_account.key_id,
-        CASE WHEN v_action IN ('send', 'ask') THEN v_account.details END, v_payout.money, v_payout.currency,
+        CASE WHEN v_action IN ('send', 'ask') THEN v_account.details END, v_payout.payout_amount, v_payout.currency,
         v_payout.provider_reference, v_payout.sending_at, v_payout.attempts, v_payout.status
     )::api.payout_task;
 END;

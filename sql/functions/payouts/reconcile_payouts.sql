@@ -30,7 +30,7 @@ AS $$
                 WHEN t.id IS NULL AND o.status IN ('processing', 'paid') AND o.provider <> 'manual' THEN 'missing_there'
                 WHEN t.id IS NULL THEN NULL
                 WHEN count(*) OVER (PARTITION BY t.id) > 1 THEN 'twice_there'
-                WHEN t.amount <> o.money OR upper(t.currency) <> o.currency THEN 'amount'
+                WHEN t.amount <> o.payout_amount OR upper(t.currency) <> o.currency THEN 'amount'
                 WHEN t.state IN ('pending', 'paid') AND o.status NOT IN ('processing', 'paid') THEN 'failed_here'
                 WHEN t.state = 'paid' AND o.status <> 'paid' THEN 'paid_there'
                 WHEN t.state IN ('failed', 'not_found') AND o.status IN ('processing', 'paid') THEN 'failed_there'
@@ -38,7 +38,7 @@ AS $$
                 WHEN o.status = 'processing' AND o.expected_at < clock_timestamp() THEN 'late'
             END AS mismatch,
             jsonb_build_object(
-                'here', o.status, 'there', t.state, 'money', o.money, 'currency', o.currency, 'amount_there', t.amount,
+                'here', o.status, 'there', t.state, 'payout_amount', o.payout_amount, 'currency', o.currency, 'amount_there', t.amount,
                 'currency_there', t.currency, 'reference', coalesce(t.reference, o.provider_reference)
             ) AS detail
         FROM ours AS o

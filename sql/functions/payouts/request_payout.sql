@@ -32,7 +32,7 @@ DECLARE
     v_payout core.payouts;
     v_receipt api.payout_receipt;
 BEGIN
-    SELECT a.* INTO v_account FROM core.payout_accounts AS a WHERE a.id = p_account AND a.user_id = p_user FOR SHARE;
+    v_account := core._share_payout_account(p_account, p_user);
     PERFORM core._lock_wallets(ARRAY[v_wallet_id]);
 
     v_stored := core._stored_result(p_user, p_key, v_hash);
@@ -56,8 +56,8 @@ BEGIN
     v_price := core._rate('token_value', 'TOKEN');
     v_minimum := core._rate('minimum_payout', 'TOKEN');
     v_payout.value := floor(p_amount * v_price * 10000);
-    v_payout.money := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
-    IF p_amount < v_minimum OR (v_payout.money > 0) IS NOT TRUE THEN
+    v_payout.payout_amount := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
+    IF p_amount < v_minimum OR (v_payout.payout_amount > 0) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS160', 'PAYOUT_TOO_SMALL', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'Ask for more at once.'
         );
@@ -104,11 +104,11 @@ BEGIN
     );
     v_payout.reason := core._payout_review(v_account, p_amount);
     INSERT INTO core.payouts AS n (
-        id, user_id, wallet_id, account_id, hold_id, amount, value, money, token_value, currency, provider, status, reason,
+        id, user_id, wallet_id, account_id, hold_id, amount, value, payout_amount, token_value, currency, provider, status, reason,
         created_at, expected_at, next_at
     )
     VALUES (
-        v_payout.id, p_user, v_wallet_id, p_account, v_hold.hold_id, p_amount, v_payout.value, v_payout.money, v_price,
+        v_payout.id, p_user, v_wallet_id, p_account, v_hold.hold_id, p_amount, v_payout.value, v_payout.payout_amount, v_price,
         v_account.currency, v_account.provider, CASE WHEN v_payout.reason IS NULL THEN 'requested' ELSE 'held' END,
         v_payout.reason, v_hold.created_at,
         v_hold.created_at + make_interval(days => core._rate('payout_expected')::integer),
@@ -116,7 +116,7 @@ BEGIN
     )
     RETURNING n.* INTO v_payout;
     v_receipt := ROW(
-        v_payout.id, v_payout.status, v_payout.reason, p_amount, v_payout.value, v_payout.currency, v_payout.money,
+        v_payout.id, v_payout.status, v_payout.reason, p_amount, v_payout.value, v_payout.currency, v_payout.payout_amount,
         v_hold.balance, v_hold.spendable, v_payout.expected_at, v_payout.created_at, false
     );
     PERFORM core._store_result(p_user, p_key, v_hash, to_jsonb(v_receipt));
@@ -129,4 +129,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION api.request_payout(uuid, bigint, uuid, text) IS
-'User p_user asks for p_amount tokens as money, at account p_account. They are held at once, at the rate token_value of this moment; money is rounded down to whole hundredths of the account''s currency. By the rates payout_review_* it is held for an operator, with the reason; otherwise a scheduler sends it. That it is the user who asks is for the caller to know (password or code). p_key makes it safe to repeat.';
+'User p_user asks for p_amount tokens as money, at account p_account. They are held at once, at the rate token_value of this moment; payout_amount is rounded down to whole hundredths of the account''s currency. By the rates payout_review_* it is held for an operator, with the reason; otherwise a scheduler sends it. That it is the user who asks is for the caller to know (password or code). p_key makes it safe to repeat.';
