@@ -221,7 +221,7 @@ CREATE TYPE api.payout_receipt AS (
 	amount bigint,
 	value bigint,
 	currency text,
-	money bigint,
+	payout_amount bigint,
 	new_balance bigint,
 	available bigint,
 	expected_at timestamp with time zone,
@@ -254,7 +254,7 @@ CREATE TYPE api.payout_task AS (
 	provider text,
 	key_id text,
 	details bytea,
-	money bigint,
+	payout_amount bigint,
 	currency text,
 	provider_reference text,
 	sending_at timestamp with time zone,
@@ -1004,7 +1004,7 @@ CREATE TABLE core.payouts (
     hold_id uuid NOT NULL,
     amount bigint NOT NULL,
     value bigint NOT NULL,
-    money bigint NOT NULL,
+    payout_amount bigint NOT NULL,
     token_value numeric NOT NULL,
     currency text NOT NULL,
     provider text NOT NULL,
@@ -1025,9 +1025,9 @@ CREATE TABLE core.payouts (
     decided_by uuid,
     CONSTRAINT payouts_amount_check CHECK ((amount > 0)),
     CONSTRAINT payouts_closed CHECK (((closed_at IS NOT NULL) = (status = ANY (ARRAY['failed'::text, 'cancelled'::text])))),
-    CONSTRAINT payouts_money_check CHECK ((money > 0)),
     CONSTRAINT payouts_not_yet CHECK (((status <> ALL (ARRAY['requested'::text, 'held'::text, 'cancelled'::text])) OR (transfer_id IS NULL))),
     CONSTRAINT payouts_paid CHECK ((((paid_transfer_id IS NULL) = (paid_at IS NULL)) AND ((status <> 'paid'::text) OR (paid_at IS NOT NULL)))),
+    CONSTRAINT payouts_payout_amount_check CHECK ((payout_amount > 0)),
     CONSTRAINT payouts_processing CHECK (((status <> ALL (ARRAY['processing'::text, 'paid'::text])) OR (transfer_id IS NOT NULL))),
     CONSTRAINT payouts_provider_reference_check CHECK (((octet_length(provider_reference) >= 1) AND (octet_length(provider_reference) <= 255))),
     CONSTRAINT payouts_reason CHECK (((reason IS NOT NULL) OR (status <> ALL (ARRAY['held'::text, 'failed'::text, 'cancelled'::text])))),
@@ -1046,7 +1046,7 @@ COMMENT ON COLUMN core.payouts.amount IS 'Tokens.';
 
 COMMENT ON COLUMN core.payouts.value IS 'What they are worth, in ten-thousandths of a US dollar, at token_value.';
 
-COMMENT ON COLUMN core.payouts.money IS 'What is sent, in ten-thousandths of currency: whole hundredths, rounded down.';
+COMMENT ON COLUMN core.payouts.payout_amount IS 'What is sent, in ten-thousandths of currency: whole hundredths, rounded down.';
 
 COMMENT ON COLUMN core.payouts.token_value IS 'The rate token_value when it was asked for: US dollars a token.';
 
@@ -1078,7 +1078,7 @@ CREATE VIEW api.payouts AS
     p.token_value,
     p.value,
     p.currency,
-    p.money,
+    p.payout_amount,
     p.status,
     p.reason,
     p.created_at,
@@ -1097,7 +1097,7 @@ CREATE VIEW api.payouts AS
 
 ALTER VIEW api.payouts OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.payouts IS 'Payouts: amount in tokens, value in ten-thousandths of a US dollar, money in ten-thousandths of currency; what the provider said last (provider_state).';
+COMMENT ON VIEW api.payouts IS 'Payouts: amount in tokens, value in ten-thousandths of a US dollar, payout_amount in ten-thousandths of currency; what the provider said last (provider_state).';
 
 CREATE FUNCTION api.approve_payout(p_payout uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1808,7 +1808,7 @@ BEGIN
     END IF;
     RETURN ROW(
         v_payout.id, v_action, v_lease, v_payout.user_id, v_payout.account_id, v_payout.provider, v_account.key_id,
-        CASE WHEN v_action IN ('send', 'ask') THEN v_account.details END, v_payout.money, v_payout.currency,
+        CASE WHEN v_action IN ('send', 'ask') THEN v_account.details END, v_payout.payout_amount, v_payout.currency,
         v_payout.provider_reference, v_payout.sending_at, v_payout.attempts, v_payout.status
     )::api.payout_task;
 END;
@@ -3451,7 +3451,7 @@ CREATE FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api
                 WHEN t.id IS NULL AND o.status IN ('processing', 'paid') AND o.provider <> 'manual' THEN 'missing_there'
                 WHEN t.id IS NULL THEN NULL
                 WHEN count(*) OVER (PARTITION BY t.id) > 1 THEN 'twice_there'
-                WHEN t.amount <> o.money OR upper(t.currency) <> o.currency THEN 'amount'
+                WHEN t.amount <> o.payout_amount OR upper(t.currency) <> o.currency THEN 'amount'
                 WHEN t.state IN ('pending', 'paid') AND o.status NOT IN ('processing', 'paid') THEN 'failed_here'
                 WHEN t.state = 'paid' AND o.status <> 'paid' THEN 'paid_there'
                 WHEN t.state IN ('failed', 'not_found') AND o.status IN ('processing', 'paid') THEN 'failed_there'
@@ -3459,7 +3459,7 @@ CREATE FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api
                 WHEN o.status = 'processing' AND o.expected_at < clock_timestamp() THEN 'late'
             END AS mismatch,
             jsonb_build_object(
-                'here', o.status, 'there', t.state, 'money', o.money, 'currency', o.currency, 'amount_there', t.amount,
+                'here', o.status, 'there', t.state, 'payout_amount', o.payout_amount, 'currency', o.currency, 'amount_there', t.amount,
                 'currency_there', t.currency, 'reference', coalesce(t.reference, o.provider_reference)
             ) AS detail
         FROM ours AS o
@@ -4083,7 +4083,7 @@ DECLARE
     v_payout core.payouts;
     v_receipt api.payout_receipt;
 BEGIN
-    SELECT a.* INTO v_account FROM core.payout_accounts AS a WHERE a.id = p_account AND a.user_id = p_user FOR SHARE;
+    v_account := core._share_payout_account(p_account, p_user);
     PERFORM core._lock_wallets(ARRAY[v_wallet_id]);
 
     v_stored := core._stored_result(p_user, p_key, v_hash);
@@ -4107,8 +4107,8 @@ BEGIN
     v_price := core._rate('token_value', 'TOKEN');
     v_minimum := core._rate('minimum_payout', 'TOKEN');
     v_payout.value := floor(p_amount * v_price * 10000);
-    v_payout.money := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
-    IF p_amount < v_minimum OR (v_payout.money > 0) IS NOT TRUE THEN
+    v_payout.payout_amount := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
+    IF p_amount < v_minimum OR (v_payout.payout_amount > 0) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS160', 'PAYOUT_TOO_SMALL', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'Ask for more at once.'
         );
@@ -4155,11 +4155,11 @@ BEGIN
     );
     v_payout.reason := core._payout_review(v_account, p_amount);
     INSERT INTO core.payouts AS n (
-        id, user_id, wallet_id, account_id, hold_id, amount, value, money, token_value, currency, provider, status, reason,
+        id, user_id, wallet_id, account_id, hold_id, amount, value, payout_amount, token_value, currency, provider, status, reason,
         created_at, expected_at, next_at
     )
     VALUES (
-        v_payout.id, p_user, v_wallet_id, p_account, v_hold.hold_id, p_amount, v_payout.value, v_payout.money, v_price,
+        v_payout.id, p_user, v_wallet_id, p_account, v_hold.hold_id, p_amount, v_payout.value, v_payout.payout_amount, v_price,
         v_account.currency, v_account.provider, CASE WHEN v_payout.reason IS NULL THEN 'requested' ELSE 'held' END,
         v_payout.reason, v_hold.created_at,
         v_hold.created_at + make_interval(days => core._rate('payout_expected')::integer),
@@ -4167,7 +4167,7 @@ BEGIN
     )
     RETURNING n.* INTO v_payout;
     v_receipt := ROW(
-        v_payout.id, v_payout.status, v_payout.reason, p_amount, v_payout.value, v_payout.currency, v_payout.money,
+        v_payout.id, v_payout.status, v_payout.reason, p_amount, v_payout.value, v_payout.currency, v_payout.payout_amount,
         v_hold.balance, v_hold.spendable, v_payout.expected_at, v_payout.created_at, false
     );
     PERFORM core._store_result(p_user, p_key, v_hash, to_jsonb(v_receipt));
@@ -4181,7 +4181,7 @@ $$;
 
 ALTER FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) IS 'User p_user asks for p_amount tokens as money, at account p_account. They are held at once, at the rate token_value of this moment; money is rounded down to whole hundredths of the account''s currency. By the rates payout_review_* it is held for an operator, with the reason; otherwise a scheduler sends it. That it is the user who asks is for the caller to know (password or code). p_key makes it safe to repeat.';
+COMMENT ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) IS 'User p_user asks for p_amount tokens as money, at account p_account. They are held at once, at the rate token_value of this moment; payout_amount is rounded down to whole hundredths of the account''s currency. By the rates payout_review_* it is held for an operator, with the reason; otherwise a scheduler sends it. That it is the user who asks is for the caller to know (password or code). p_key makes it safe to repeat.';
 
 CREATE FUNCTION api.resume_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8333,7 +8333,7 @@ CREATE FUNCTION core._payout_event(p_payout core.payouts, p_type text) RETURNS v
         ),
         jsonb_build_object(
             'payout_id', p_payout.id, 'status', p_payout.status, 'reason', p_payout.reason, 'amount', p_payout.amount,
-            'currency', p_payout.currency, 'money', p_payout.money, 'provider', p_payout.provider,
+            'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount, 'provider', p_payout.provider,
             'expected_at', p_payout.expected_at
         )
     )
@@ -9298,6 +9298,16 @@ ALTER FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zo
 
 COMMENT ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) IS 'Brings a locked call up to p_now, as if it stopped then; whether it still goes on. p_actor, one of its people, counts as seen.';
 
+CREATE FUNCTION core._share_payout_account(p_account uuid, p_user uuid) RETURNS core.payout_accounts
+    LANGUAGE sql
+    AS $$
+    SELECT a.* FROM core.payout_accounts AS a WHERE a.id = p_account AND a.user_id = p_user FOR SHARE
+$$;
+
+ALTER FUNCTION core._share_payout_account(p_account uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._share_payout_account(p_account uuid, p_user uuid) IS 'The account, if it is the user''s, removed or not; whoever removes it waits.';
+
 CREATE FUNCTION core._shut_partition(p_partition text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10154,14 +10164,26 @@ CREATE VIEW api.payout_days AS
     count(*) AS payouts,
     (sum(amount))::bigint AS amount,
     (sum(value))::bigint AS value,
-    (sum(money))::bigint AS money
+    (sum(payout_amount))::bigint AS payout_amount
    FROM core.payouts p
   WHERE (status = 'paid'::text)
   GROUP BY (((paid_at AT TIME ZONE 'UTC'::text))::date), provider, currency;
 
 ALTER VIEW api.payout_days OWNER TO tessera_owner;
 
-COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and money in ten-thousandths of the currency. What was taken back is not in it.';
+COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and payout_amount in ten-thousandths of the currency. What was taken back is not in it.';
+
+CREATE VIEW api.margin AS
+ SELECT day,
+    'payouts'::text AS source,
+    (sum(amount))::bigint AS amount,
+    (- (sum(value))::bigint) AS value
+   FROM api.payout_days d
+  GROUP BY day;
+
+ALTER VIEW api.margin OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.margin IS 'What the platform earns, by day (UTC) and source: tokens, and ten-thousandths of a US dollar, negative where it pays (payouts). The margin is the sum of value.';
 
 CREATE TABLE core.rate_names (
     name text NOT NULL,
@@ -11388,23 +11410,12 @@ REVOKE ALL ON TABLE core.payout_accounts FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN,UPDATE ON TABLE core.payout_accounts TO tessera_owner;
 GRANT SELECT ON TABLE core.payout_accounts TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.payout_accounts TO tessera_ledger;
-
-GRANT SELECT(id) ON TABLE core.payout_accounts TO tessera_app;
-GRANT SELECT(id) ON TABLE core.payout_accounts TO tessera_scheduler;
-
-GRANT SELECT(user_id) ON TABLE core.payout_accounts TO tessera_app;
-GRANT SELECT(user_id) ON TABLE core.payout_accounts TO tessera_scheduler;
-
-GRANT SELECT(provider) ON TABLE core.payout_accounts TO tessera_app;
-GRANT SELECT(provider) ON TABLE core.payout_accounts TO tessera_scheduler;
+GRANT SELECT ON TABLE core.payout_accounts TO tessera_app;
+GRANT SELECT ON TABLE core.payout_accounts TO tessera_scheduler;
 
 GRANT UPDATE(key_id) ON TABLE core.payout_accounts TO tessera_ledger;
-GRANT SELECT(key_id) ON TABLE core.payout_accounts TO tessera_app;
-GRANT SELECT(key_id) ON TABLE core.payout_accounts TO tessera_scheduler;
 
 GRANT UPDATE(details) ON TABLE core.payout_accounts TO tessera_ledger;
-GRANT SELECT(details) ON TABLE core.payout_accounts TO tessera_app;
-GRANT SELECT(details) ON TABLE core.payout_accounts TO tessera_scheduler;
 
 GRANT UPDATE(removed_at) ON TABLE core.payout_accounts TO tessera_ledger;
 
@@ -12355,6 +12366,8 @@ REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status t
 
 REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._share_payout_account(p_account uuid, p_user uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._snapshot_of_others() FROM PUBLIC;
@@ -12495,6 +12508,11 @@ GRANT SELECT ON TABLE api.payout_days TO tessera_app;
 GRANT SELECT ON TABLE api.payout_days TO tessera_scheduler;
 GRANT SELECT ON TABLE api.payout_days TO tessera_dba;
 GRANT SELECT ON TABLE api.payout_days TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.margin TO tessera_app;
+GRANT SELECT ON TABLE api.margin TO tessera_scheduler;
+GRANT SELECT ON TABLE api.margin TO tessera_dba;
+GRANT SELECT ON TABLE api.margin TO tessera_readonly;
 
 GRANT SELECT ON TABLE core.rate_names TO tessera_dba;
 GRANT SELECT ON TABLE core.rate_names TO tessera_ledger;

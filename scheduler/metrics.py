@@ -54,3 +54,8 @@ PAYOUT_REPORTS = Counter(
     "What providers said of payouts (unknown, not_sent, not_found, pending, paid, failed).",
     ("provider", "state"),
 )
+MARGIN = Gauge(
+    "tessera_margin",
+    "What the platform has earned by a source, in ten-thousandths of a US dollar; negative where it pays.",
+    ("source",),
+)

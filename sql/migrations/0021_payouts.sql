@@ -173,6 +173,16 @@ WHERE p.status = 'paid'
 GROUP BY 1, 2, 3;
 COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and payout_amount in ten-thousandths of the currency. What was taken back is not in it.';
 
+CREATE VIEW api.margin AS
+SELECT
+    d.day,
+    'payouts' AS source,
+    sum(d.amount)::bigint AS amount,
+    - sum(d.value)::bigint AS value
+FROM api.payout_days AS d
+GROUP BY d.day;
+COMMENT ON VIEW api.margin IS 'What the platform earns, by day (UTC) and source: tokens, and ten-thousandths of a US dollar, negative where it pays (payouts). The margin is the sum of value.';
+
 CREATE TYPE api.payout_receipt AS (
     payout_id uuid,
     status text,

@@ -15,6 +15,7 @@ FROM (VALUES
 ('api.bans', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.entries', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.holds', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.margin', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.messages', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('api.call_blocks', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.calls', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),

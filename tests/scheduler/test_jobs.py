@@ -57,6 +57,7 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "expire-holds",
         "keep-channel-events",
         "make-partitions",
+        "measure-margin",
         "meter-calls",
         "prune-live-events",
         "prune-sessions",

@@ -14,7 +14,7 @@ import pytest_asyncio
 from app.core.vault import Sealed, Vault, VaultError
 from app.payouts.details import open_details
 from app.settings import Settings
-from scheduler.metrics import PAYOUT_REPORTS, PAYOUT_TOKENS, PAYOUTS
+from scheduler.metrics import MARGIN, PAYOUT_REPORTS, PAYOUT_TOKENS, PAYOUTS
 from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
 from tests.support.money import Person, balance, person, set_status
@@ -75,6 +75,8 @@ async def test_paid_at_once(scheduler: Runners, db: Connection, payers: Payers, 
     row_of = (payers.payouts or payers.paystack).values()
     assert [(p["amount"], p["currency"].upper()) for p in row_of] == [(10_000, "USD")]
     assert await db.fetch("SELECT * FROM api.reconcile_payouts($1, (now() AT TIME ZONE 'UTC')::date)", provider) == []
+    assert await runner.run(JOBS["measure-margin"])
+    assert MARGIN.labels("payouts")._value.get() == -1_000_000
     assert (PAYOUTS.labels("processing")._value.get(), PAYOUT_TOKENS._value.get()) == (0, 0)
 
 

@@ -294,6 +294,8 @@ class TestFlow:
         assert await events(world.db, made) == ["requested", "held", "requested", "processing", "paid"]
         day = await row(app_conn, "SELECT * FROM api.payout_days")
         assert (day["payouts"], day["amount"], day["value"]) == (1, 2000, 100 * MONEY)
+        margin = await row(app_conn, "SELECT * FROM api.margin")
+        assert (margin["day"], margin["source"], margin["value"]) == (day["day"], "payouts", -100 * MONEY)
         # the next one passes without an operator
         assert (await row(app_conn, REQUEST, star.id, 1000, account, None))["status"] == "requested"
 
