@@ -10179,7 +10179,7 @@ CREATE VIEW api.margin AS
     (sum(amount))::bigint AS amount,
     (- (sum(value))::bigint) AS value
    FROM api.payout_days d
-  GROUP BY day;
+  GROUP BY day, 'payouts'::text;
 
 ALTER VIEW api.margin OWNER TO tessera_owner;
 

@@ -178,9 +178,9 @@ SELECT
     d.day,
     'payouts' AS source,
     sum(d.amount)::bigint AS amount,
-    - sum(d.value)::bigint AS value
+    -sum(d.value)::bigint AS value
 FROM api.payout_days AS d
-GROUP BY d.day;
+GROUP BY 1, 2;
 COMMENT ON VIEW api.margin IS 'What the platform earns, by day (UTC) and source: tokens, and ten-thousandths of a US dollar, negative where it pays (payouts). The margin is the sum of value.';
 
 CREATE TYPE api.payout_receipt AS (

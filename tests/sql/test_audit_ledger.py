@@ -94,8 +94,8 @@ BROKEN: dict[str, list[str]] = {
         "UPDATE core.payouts SET hold_id = core.uuid7() WHERE status = 'held'",
     ],
     "sent_payout_is_one_capture": [
-        "UPDATE core.captures SET amount = captures.amount - 1 FROM core.payouts AS p WHERE p.transfer_id = captures.transfer_id"
-        " AND p.status = 'processing'"
+        "UPDATE core.captures SET amount = captures.amount - 1 FROM core.payouts AS p"
+        " WHERE p.transfer_id = captures.transfer_id AND p.status = 'processing'"
     ],
     "paid_payout_left_clearing": ["UPDATE core.payouts SET paid_transfer_id = core.uuid7() WHERE status = 'paid'"],
     "payout_transfer_has_payout": ["UPDATE core.payouts SET paid_transfer_id = core.uuid7() WHERE status = 'paid'"],
