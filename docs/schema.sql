@@ -969,6 +969,7 @@ BEGIN
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.approved', p_adjustment, jsonb_build_object('transfer_id', v_result.transfer_id));
+    PERFORM core._adjustment_event('adjustment.approved', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;
@@ -1113,7 +1114,7 @@ BEGIN
         SET status = 'requested', reason = NULL, next_at = clock_timestamp(), decided_by = p_actor
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.requested');
+        PERFORM core._payout_event('payout.requested', v_payout);
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
         VALUES (p_actor, 'payout.approved', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', v_reason));
     ELSIF v_payout.status <> 'requested' THEN
@@ -1503,7 +1504,7 @@ BEGIN
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
         PERFORM core._free_payout(v_payout);
-        PERFORM core._payout_event(v_payout, 'payout.cancelled');
+        PERFORM core._payout_event('payout.cancelled', v_payout);
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
         VALUES (p_user, 'payout.cancelled', p_payout, jsonb_build_object('amount', v_payout.amount));
     ELSIF v_payout.status <> 'cancelled' THEN
@@ -1730,10 +1731,7 @@ BEGIN
         )
     ), (
         'hold.captured', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'transfer_id', v_result.transfer_id, 'amount', v_amount,
-            'released', v_returned, 'status', v_hold.status, 'asset', v_hold.asset, 'kind', v_hold.kind
-        )
+        core._hold_payload(v_hold) || jsonb_build_object('transfer_id', v_result.transfer_id, 'paid', v_amount)
     );
     RETURN v_receipt;
 END;
@@ -1948,7 +1946,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT stream_viewers_pkey DO UPDATE
         SET viewers = excluded.viewers, peak = greatest(n.peak, excluded.viewers), counted_at = excluded.counted_at
         WHERE n.viewers <> excluded.viewers AND n.counted_at < excluded.counted_at
-        RETURNING n.stream_id, n.viewers, n.peak, n.counted_at
+        RETURNING n.stream_id, n.viewers, n.peak AS peak_viewers, n.counted_at
     )
     INSERT INTO core.outbox (type, channels, payload)
     SELECT 'stream.viewers', ARRAY['stream:' || c.stream_id::text], to_jsonb(c)
@@ -2140,7 +2138,7 @@ BEGIN
     SELECT
         'transfer.posted', core._user_channels(NULL, e.to_owner_id),
         core._transfer_payload(
-            e.transfer_id, NULL, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
+            e.transfer_id, v_rewards_id, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
         )
     FROM (
         SELECT
@@ -2478,7 +2476,7 @@ BEGIN
                 PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was given back.');
             END LOOP;
         END IF;
-        PERFORM core._payout_event(v_payout, 'payout.failed');
+        PERFORM core._payout_event('payout.failed', v_payout);
         IF p_actor IS NOT NULL THEN
             INSERT INTO core.audit_log (actor_id, action, subject_id, details)
             VALUES (p_actor, 'payout.failed', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));
@@ -2492,7 +2490,7 @@ ALTER FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p
 
 COMMENT ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) IS 'A payout will not arrive: its tokens are given back, once, whether it waited, was sent, or had been paid and was taken back. p_reason is a code that its user is shown. p_actor: the operator who says so; a provider''s own payouts only after payout_override days (TS361). Failed already: nothing changes. Where the wallet takes nothing (TS310, TS311) it stays as it is.';
 
-CREATE FUNCTION api.follow_channels(p_requests api.follow_request[]) RETURNS SETOF api.follow_outcome
+CREATE FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean DEFAULT true) RETURNS SETOF api.follow_outcome
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2511,14 +2509,14 @@ BEGIN
     ) AS q
     LEFT JOIN LATERAL (
         SELECT a.epoch, a.seq, a.first_seq FROM api.channel_position(q.channel) AS a
-    ) AS p ON (q.refusal).error_code IS NULL
+    ) AS p ON p_positions AND (q.refusal).error_code IS NULL
     ORDER BY q.ord;
 END;
 $$;
 
-ALTER FUNCTION api.follow_channels(p_requests api.follow_request[]) OWNER TO tessera_ledger;
+ALTER FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[]) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
+COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position (without p_positions only whether they may) or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
 
 CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2549,6 +2547,7 @@ DECLARE
     v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
     v_status text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
     v_refusal core.refusal := core._check_transfer('grant', p_reason, NULL, p_key, p_actor, v_status);
+    v_from uuid;
     v_result core.transfer_result;
 BEGIN
     IF p_reason IS NULL OR btrim(p_reason) = '' THEN
@@ -2558,10 +2557,10 @@ BEGIN
     ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
         v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
+    v_from := CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END;
     v_result := (core._post_transfers(
         ARRAY[ROW(
-            CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
-            v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
+            v_from, v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
             core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
             NULL, NULL, NULL
         )::core.transfer_request],
@@ -2575,7 +2574,7 @@ BEGIN
         VALUES (
             'transfer.posted', core._user_channels(NULL, p_user),
             core._transfer_payload(
-                v_result.transfer_id, NULL, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
+                v_result.transfer_id, v_from, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
             )
         );
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
@@ -2630,7 +2629,7 @@ BEGIN
         next_at = (SELECT h.expires_at FROM core.holds AS h WHERE h.id = p.hold_id)
     WHERE p.id = p_payout
     RETURNING p.* INTO v_payout;
-    PERFORM core._payout_event(v_payout, 'payout.held');
+    PERFORM core._payout_event('payout.held', v_payout);
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'payout.held', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));
     RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
@@ -3571,11 +3570,11 @@ BEGIN
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
         core._transfer_payload(
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
-        ) || jsonb_build_object('refund_of', p_transfer)
+        ) || jsonb_build_object('original_id', p_transfer)
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
@@ -3648,6 +3647,7 @@ BEGIN
     WHERE a.id = p_adjustment;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.rejected', p_adjustment, jsonb_build_object('reason', p_reason));
+    PERFORM core._adjustment_event('adjustment.rejected', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;
@@ -3894,14 +3894,9 @@ BEGIN
     RETURNING w.* INTO v_wallet;
     v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(v_wallet_id);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.released', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'amount', v_left, 'asset', v_hold.asset, 'kind', v_hold.kind,
-            'reference', v_hold.reference
-        )
-    );
+    VALUES ('hold.released', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;
@@ -4051,6 +4046,7 @@ BEGIN
         p_actor, 'adjustment.requested', v_id,
         jsonb_build_object('from_wallet_id', p_from, 'to_wallet_id', p_to, 'amount', p_amount, 'asset', v_from.asset, 'reason', p_reason)
     );
+    PERFORM core._adjustment_event('adjustment.requested', v_id);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = v_id;
 END;
 $$;
@@ -4171,9 +4167,9 @@ BEGIN
         v_hold.balance, v_hold.spendable, v_payout.expected_at, v_payout.created_at, false
     );
     PERFORM core._store_result(p_user, p_key, v_hash, to_jsonb(v_receipt));
-    PERFORM core._payout_event(v_payout, 'payout.requested');
+    PERFORM core._payout_event('payout.requested', v_payout);
     IF v_payout.status = 'held' THEN
-        PERFORM core._payout_event(v_payout, 'payout.held');
+        PERFORM core._payout_event('payout.held', v_payout);
     END IF;
     RETURN v_receipt;
 END;
@@ -4251,6 +4247,19 @@ BEGIN
     INSERT INTO core.audits (started_at, finished_at, violations, found)
     VALUES (v_started, greatest(v_started, clock_timestamp()), cardinality(v_found), to_jsonb(v_found [1:100]))
     RETURNING id INTO v_id;
+    IF cardinality(v_found) > 0 THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'audit.failed', ARRAY['ops'],
+            jsonb_build_object(
+                'audit_id', v_id, 'violations', cardinality(v_found),
+                'rules', (SELECT jsonb_object_agg(f.rule, f.times) FROM (
+                    SELECT x.v ->> 'rule' AS rule, count(*) AS times FROM unnest(v_found) AS x (v) GROUP BY x.v ->> 'rule'
+                ) AS f),
+                'started_at', v_started
+            )
+        );
+    END IF;
     DELETE FROM core.audits AS a
     WHERE a.id < (SELECT o.id FROM core.audits AS o ORDER BY o.id DESC OFFSET 999 LIMIT 1);
     RETURN QUERY SELECT a.* FROM api.audits AS a WHERE a.audit_id = v_id;
@@ -4499,6 +4508,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_names text[];
     v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
@@ -4513,21 +4523,22 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
+        array_agg(t.sender_name) FILTER (WHERE l.lead),
         array_agg(l.lead),
         bool_or(t.stream_id IS NOT NULL)
-    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
+    INTO v_requests, v_refusals, v_fees, v_names, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            s.status AS sender_status,
+            s.status AS sender_status, s.username AS sender_name,
             c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
             sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
         -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
-        LEFT JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT u.status, u.username FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
         LEFT JOIN LATERAL (SELECT u.status, u.roles FROM core.users AS u WHERE u.id = r.creator_id LIMIT 1) AS c ON true
         LEFT JOIN LATERAL (
             SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset LIMIT 1
@@ -4575,13 +4586,15 @@ BEGIN
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
         'tip.sent',
-        array_remove(ARRAY['creator:' || o.creator_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text], NULL),
+        array_remove(ARRAY[
+            'creator:' || o.creator_id::text, 'user:' || o.sender_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text
+        ], NULL),
         jsonb_build_object(
-            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'creator_id', o.creator_id, 'amount', o.amount,
-            'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
+            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'sender_name', o.sender_name, 'creator_id', o.creator_id,
+            'amount', o.amount, 'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
         )
-    FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
-        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+    FROM ROWS FROM (unnest(p_tips), unnest(v_names), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, sender_name,
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
@@ -4782,7 +4795,7 @@ BEGIN
             next_at = CASE WHEN p.provider <> 'manual' THEN v_result.created_at + interval '1 hour' END
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.paid');
+        PERFORM core._payout_event('payout.paid', v_payout);
         IF p_actor IS NOT NULL THEN
             INSERT INTO core.audit_log (actor_id, action, subject_id, details)
             VALUES (p_actor, 'payout.paid', p_payout, jsonb_build_object('amount', v_payout.amount, 'reference', p_reference));
@@ -5186,6 +5199,7 @@ BEGIN
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
+        OFFSET 0 -- so that each column is worked out once, and core._check_transfer, given columns, is inlined
     ) AS s;
 
     v_results := core._post_transfers(v_requests, v_refusals, true);
@@ -5519,6 +5533,19 @@ $$;
 ALTER FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) IS 'Active time at p_at in microseconds, without pauses. With the length of a block: not less than up to the last paid one, which has begun, also by a clock that was set back since.';
+
+CREATE FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT p_type, ARRAY['ops'], to_jsonb(a)
+    FROM api.adjustments AS a
+    WHERE a.adjustment_id = p_adjustment
+$$;
+
+ALTER FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) IS 'Writes the event p_type with the adjustment as it is now.';
 
 CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -6313,7 +6340,20 @@ BEGIN
         IF v_refused.error_code IS NOT NULL THEN
             PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
         END IF;
-        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+        WITH refunded AS (
+            UPDATE core.tickets AS t SET refunded_at = clock_timestamp()
+            WHERE t.id = ANY (v_ids)
+            RETURNING t.id, t.stream_id, t.viewer_id, t.price, t.refunded_at
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'ticket.refunded', ARRAY['user:' || r.viewer_id::text, 'creator:' || s.creator_id::text],
+            jsonb_build_object(
+                'ticket_id', r.id, 'stream_id', r.stream_id, 'creator_id', s.creator_id, 'viewer_id', r.viewer_id,
+                'price', r.price, 'reason', p_reason, 'refunded_at', r.refunded_at
+            )
+        FROM refunded AS r
+        CROSS JOIN (SELECT x.creator_id FROM core.streams AS x WHERE x.id = p_stream) AS s;
     END LOOP;
     PERFORM core._stream_event('stream.cancelled', p_stream);
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
@@ -6819,7 +6859,7 @@ BEGIN
         UPDATE core.holds AS h
         SET status = 'expired', released = h.amount - h.captured, closed_at = clock_timestamp()
         WHERE h.wallet_id = ANY (p_wallets) AND h.status = 'open' AND h.expires_at <= clock_timestamp()
-        RETURNING h.id, h.wallet_id, h.asset, h.amount, h.captured, h.kind, h.reference, h.amount - h.captured AS given_back
+        RETURNING h.wallet_id, h.amount - h.captured AS given_back, core._hold_payload(h) AS payload
     ), per_wallet AS MATERIALIZED (
         SELECT d.wallet_id, sum(d.given_back)::bigint AS given_back FROM due AS d GROUP BY d.wallet_id
     ), wallet AS (
@@ -6829,15 +6869,14 @@ BEGIN
             debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - p.given_back - w.balance) ELSE 0 END
         FROM per_wallet AS p
         WHERE w.id = p.wallet_id
-        RETURNING w.id, w.owner_id
+        RETURNING w.id, w.owner_id, core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0) AS payload
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
-        SELECT
-            'hold.expired', core._user_channels(w.owner_id, NULL),
-            jsonb_build_object(
-                'hold_id', d.id, 'wallet_id', d.wallet_id, 'amount', d.amount, 'captured', d.captured,
-                'released', d.given_back, 'asset', d.asset, 'kind', d.kind, 'reference', d.reference
-            )
+        SELECT 'wallet.changed', core._user_channels(w.owner_id, NULL), w.payload
+        FROM wallet AS w
+        WHERE w.owner_id IS NOT NULL
+        UNION ALL
+        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
         FROM due AS d
         INNER JOIN wallet AS w ON w.id = d.wallet_id
     )
@@ -7150,10 +7189,10 @@ BEGIN
     WHERE o.error_code IS NULL;
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
-        'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+        'transfer.refunded', core._user_channels(o.from_owner_id, o.to_owner_id),
         core._transfer_payload(
             o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
-        ) || jsonb_build_object('refund_of', o.original_id)
+        ) || jsonb_build_object('original_id', o.original_id)
     FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
         original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
@@ -7287,6 +7326,20 @@ COMMENT ON COLUMN core.holds.released IS 'Part that was given back. A closed hol
 COMMENT ON COLUMN core.holds.expires_at IS 'From then on it holds nothing, whether its status says so yet or not.';
 
 COMMENT ON COLUMN core.holds.status IS 'open; captured (closed by a capture), released (closed by a release), expired.';
+
+CREATE FUNCTION core._hold_payload(p_hold core.holds) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT jsonb_build_object(
+        'hold_id', p_hold.id, 'wallet_id', p_hold.wallet_id, 'asset', p_hold.asset, 'status', p_hold.status,
+        'amount', p_hold.amount, 'captured', p_hold.captured, 'released', p_hold.released, 'kind', p_hold.kind,
+        'reference', p_hold.reference, 'expires_at', p_hold.expires_at
+    )
+$$;
+
+ALTER FUNCTION core._hold_payload(p_hold core.holds) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_payload(p_hold core.holds) IS 'Payload of the events hold.placed, hold.captured (with the transfer), hold.released and hold.expired: the hold as it is now.';
 
 CREATE FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) RETURNS api.hold_receipt
     LANGUAGE sql STABLE
@@ -8315,7 +8368,7 @@ ALTER FUNCTION core._partition_name(p_table text, p_from timestamp with time zon
 
 COMMENT ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) IS 'Name of the partition of a table that begins at p_from.';
 
-CREATE FUNCTION core._payout_event(p_payout core.payouts, p_type text) RETURNS void
+CREATE FUNCTION core._payout_event(p_type text, p_payout core.payouts) RETURNS void
     LANGUAGE sql
     AS $$
     INSERT INTO core.outbox (type, channels, payload)
@@ -8327,21 +8380,22 @@ CREATE FUNCTION core._payout_event(p_payout core.payouts, p_type text) RETURNS v
                 (
                     SELECT 'creator:' || u.id::text FROM core.users AS u
                     WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
-                )
+                ),
+                CASE WHEN p_payout.status = 'held' THEN 'ops' END
             ],
             NULL
         ),
         jsonb_build_object(
-            'payout_id', p_payout.id, 'status', p_payout.status, 'reason', p_payout.reason, 'amount', p_payout.amount,
-            'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount, 'provider', p_payout.provider,
-            'expected_at', p_payout.expected_at
+            'payout_id', p_payout.id, 'user_id', p_payout.user_id, 'status', p_payout.status, 'reason', p_payout.reason,
+            'amount', p_payout.amount, 'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount,
+            'provider', p_payout.provider, 'expected_at', p_payout.expected_at
         )
     )
 $$;
 
-ALTER FUNCTION core._payout_event(p_payout core.payouts, p_type text) OWNER TO tessera_ledger;
+ALTER FUNCTION core._payout_event(p_type text, p_payout core.payouts) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._payout_event(p_payout core.payouts, p_type text) IS 'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow.';
+COMMENT ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) IS 'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. While it is held operators hear of it too (ops).';
 
 CREATE FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -8411,6 +8465,7 @@ DECLARE
     v_wallet core.wallets;
     v_spendable bigint;
     v_now timestamptz;
+    v_hold core.holds;
     v_receipt api.hold_receipt;
 BEGIN
     PERFORM core._lock_wallets(ARRAY[p_wallet]);
@@ -8466,16 +8521,12 @@ BEGIN
     VALUES (
         v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
         CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
-    );
+    )
+    RETURNING * INTO v_hold;
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.placed', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', v_receipt.hold_id, 'wallet_id', p_wallet, 'amount', p_amount, 'asset', v_wallet.asset,
-            'kind', p_kind, 'reference', p_reference, 'expires_at', v_receipt.expires_at
-        )
-    );
+    VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;
@@ -8516,7 +8567,8 @@ BEGIN
             s.id, s.now,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
-            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
+            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id, f.held AS from_held, t.held AS to_held,
+            f.minimum AS from_minimum, t.minimum AS to_minimum
         FROM core.wallets AS f
         INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
         CROSS JOIN LATERAL (
@@ -8581,6 +8633,17 @@ BEGIN
         WHERE p_request.idempotency_key IS NOT NULL
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || e.owner_id::text],
+            core._wallet_payload(e.wallet_id, p_request.asset, e.balance, e.held, e.minimum, e.seq, e.change)
+        FROM ok AS o
+        CROSS JOIN LATERAL (
+            VALUES
+            (p_request.from_wallet_id, o.from_owner_id, o.from_balance, o.from_held, o.from_minimum, o.from_seq, - p_request.amount),
+            (p_request.to_wallet_id, o.to_owner_id, o.to_balance, o.to_held, o.to_minimum, o.to_seq, p_request.amount)
+        ) AS e (wallet_id, owner_id, balance, held, minimum, seq, change)
+        WHERE e.owner_id IS NOT NULL
+        UNION ALL
         SELECT
             'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
             core._transfer_payload(
@@ -8823,13 +8886,23 @@ BEGIN
     END LOOP;
 
     IF v_posted THEN
-        UPDATE core.wallets AS w
-        SET
-            balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now,
-            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
-        FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
-        WHERE w.id = n.id AND w.version < n.version;
+        WITH changed AS (
+            UPDATE core.wallets AS w
+            SET
+                balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
+                last_entry_at = v_now,
+                debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
+            FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned, v_wallets.balances)
+                AS n (id, balance, version, earned, balance_before)
+            WHERE w.id = n.id AND w.version < n.version
+            RETURNING w.id, w.owner_id, w.asset, w.balance, w.held, w.minimum, w.version, w.balance - n.balance_before AS change
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || c.owner_id::text],
+            core._wallet_payload(c.id, c.asset, c.balance, c.held, c.minimum, c.version, c.change)
+        FROM changed AS c
+        WHERE c.owner_id IS NOT NULL;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
@@ -9044,6 +9117,10 @@ BEGIN
                 SELECT jsonb_agg(c.call_id) FROM unnest(p_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun
             ))
         );
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT 'call.refund_refused', ARRAY['ops'], jsonb_build_object('calls', jsonb_agg(c.call_id), 'refused', v_refused)
+        FROM unnest(p_cases) AS c
+        WHERE c.reason = 'not_seen' AND c.blocks > c.begun;
     END IF;
     RETURN v_returned;
 END;
@@ -9191,7 +9268,8 @@ BEGIN
     SELECT
         'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
         jsonb_build_object(
-            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'creator_id', t.creator_id, 'viewer_id', t.viewer_id, 'price', t.price,
+            'created_at', t.created_at
         )
     FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
@@ -9257,6 +9335,19 @@ BEGIN
         status = coalesce(p_status, w.status), minimum = coalesce(p_minimum, w.minimum),
         debt = CASE WHEN w.debt > 0 THEN greatest(0, coalesce(p_minimum, w.minimum) + w.held - w.balance) ELSE 0 END
     WHERE w.id = p_wallet;
+    IF p_status IS NULL THEN
+        PERFORM core._wallet_event(p_wallet);
+    ELSE
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            CASE p_status WHEN 'active' THEN 'wallet.unfrozen' WHEN 'closed' THEN 'wallet.closed' ELSE 'wallet.frozen' END,
+            core._user_channels(v_wallet.owner_id, NULL) || 'ops'::text,
+            jsonb_build_object(
+                'wallet_id', p_wallet, 'owner_id', v_wallet.owner_id, 'asset', v_wallet.asset, 'status', p_status,
+                'status_before', v_wallet.status
+            )
+        );
+    END IF;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
         p_actor, p_action, p_wallet,
@@ -9483,7 +9574,7 @@ BEGIN
         SET status = 'cancelled', reason = 'not_sent_in_time', closed_at = clock_timestamp(), next_at = NULL
         WHERE p.id = p_payout.id
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.cancelled');
+        PERFORM core._payout_event('payout.cancelled', v_payout);
         RETURN v_payout.reason;
     ELSIF p_payout.status = 'held' THEN
         -- due by a clock that has run on a little faster than that of its hold
@@ -9509,7 +9600,7 @@ BEGIN
             SET transfer_id = v_receipt.transfer_id
             WHERE p.id = p_payout.id
             RETURNING p.* INTO v_payout;
-            PERFORM core._payout_event(v_payout, 'payout.processing');
+            PERFORM core._payout_event('payout.processing', v_payout);
             RETURN NULL;
         EXCEPTION
             WHEN SQLSTATE 'TS310' OR SQLSTATE 'TS311' OR SQLSTATE 'TS314' OR SQLSTATE 'TS601' THEN
@@ -9520,7 +9611,7 @@ BEGIN
     SET status = 'held', reason = v_refusal, next_at = v_hold.expires_at
     WHERE p.id = p_payout.id
     RETURNING p.* INTO v_payout;
-    PERFORM core._payout_event(v_payout, 'payout.held');
+    PERFORM core._payout_event('payout.held', v_payout);
     RETURN v_refusal;
 END;
 $$;
@@ -9555,6 +9646,27 @@ $$;
 ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
+
+CREATE FUNCTION core._tell_of_job() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        CASE WHEN NEW.failures_in_a_row > 0 THEN 'job.failed' ELSE 'job.recovered' END, ARRAY['ops'],
+        jsonb_build_object(
+            'job', NEW.job, 'outcome', NEW.outcome, 'failures_in_a_row', greatest(NEW.failures_in_a_row, OLD.failures_in_a_row),
+            'last_error', NEW.last_error, 'last_success_at', NEW.last_success_at, 'finished_at', NEW.finished_at
+        )
+    );
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tell_of_job() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tell_of_job() IS 'Trigger: events job.failed at the third failure in a row of a job, job.recovered at the first success after that.';
 
 CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) RETURNS SETOF core.ticket_case
     LANGUAGE sql STABLE
@@ -9725,7 +9837,7 @@ $$;
 
 ALTER FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the event transfer.posted. Names no balance: both sides get it.';
+COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the events transfer.posted and transfer.refunded (with the original). Names no balance: both sides get it.';
 
 CREATE FUNCTION core._transfer_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, from_wallet_id uuid, from_seq bigint, from_balance bigint, to_wallet_id uuid, to_seq bigint, to_balance bigint, amount bigint, asset text, kind text, reference text, metadata text, actor_id uuid, db_user text, event_at timestamp with time zone, created_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -9871,6 +9983,34 @@ $$;
 ALTER FUNCTION core._velocity_rules(p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._velocity_rules(p_at timestamp with time zone) IS 'The rates velocity_{amount,count}_{minute,hour,day} in force at p_at: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
+
+CREATE FUNCTION core._wallet_event(p_wallet uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'wallet.changed', ARRAY['user:' || w.owner_id::text],
+        core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0)
+    FROM core.wallets AS w
+    WHERE w.id = p_wallet AND w.owner_id IS NOT NULL
+$$;
+
+ALTER FUNCTION core._wallet_event(p_wallet uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._wallet_event(p_wallet uuid) IS 'Writes the event wallet.changed with the wallet as it is now, its balance unchanged.';
+
+CREATE FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT jsonb_build_object(
+        'wallet_id', p_wallet_id, 'asset', p_asset, 'balance', p_balance, 'held', p_held,
+        'spendable', p_balance - p_held - p_minimum, 'version', p_version, 'change', p_change
+    )
+$$;
+
+ALTER FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) IS 'Payload of the event wallet.changed: the wallet as it is now, and by how much its balance is another.';
 
 CREATE FUNCTION core._wallet_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, owner_id uuid, purpose text, asset text, shard bigint, created_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -11240,6 +11380,8 @@ CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER job_runs_tell AFTER UPDATE ON core.job_runs FOR EACH ROW WHEN ((((new.failures_in_a_row = 3) AND (old.failures_in_a_row = 2)) OR ((new.failures_in_a_row = 0) AND (old.failures_in_a_row >= 3)))) EXECUTE FUNCTION core._tell_of_job();
+
 CREATE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER meter_blocks_guard_writes BEFORE INSERT OR UPDATE ON core.meter_blocks FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
@@ -11758,10 +11900,10 @@ GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference 
 GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_app;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;
@@ -12122,6 +12264,8 @@ REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._alive_until(p_clock core.call_clocks) FROM PUBLIC;
@@ -12255,6 +12399,8 @@ GRANT UPDATE(closed_at) ON TABLE core.holds TO tessera_ledger;
 
 GRANT UPDATE(status) ON TABLE core.holds TO tessera_ledger;
 
+REVOKE ALL ON FUNCTION core._hold_payload(p_hold core.holds) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
@@ -12328,7 +12474,7 @@ REVOKE ALL ON FUNCTION core._open_wallets() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._partition_name(p_table text, p_from timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._payout_event(p_payout core.payouts, p_type text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) FROM PUBLIC;
 
@@ -12386,6 +12532,8 @@ REVOKE ALL ON FUNCTION core._take_payout(p_payout core.payouts, p_account core.p
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._tell_of_job() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) FROM PUBLIC;
@@ -12414,6 +12562,10 @@ REVOKE ALL ON FUNCTION core._velocity_refusal(p_rooms bigint[], p_rules core.vel
 REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p_rules core.velocity_rules, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._velocity_rules(p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._wallet_event(p_wallet uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 

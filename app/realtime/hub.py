@@ -80,10 +80,6 @@ class Hub:
         """Where a channel stands that the user may follow. Errors: those of api.follow_channels."""
         return await self._follow.submit(FollowItem(user, channel))
 
-    async def standings(self, items: list[FollowItem]) -> list[Standing | TesseraError]:
-        """As `standing`, many at once."""
-        return await self._queries.follow_channels(items)
-
     async def join(self, user: UUID, name: str) -> tuple[Channel, Standing]:
         """The channel, read at least as far as it stands, with one more follower. Errors: as `standing`."""
         for _ in range(JOINS):

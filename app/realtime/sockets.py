@@ -215,7 +215,7 @@ class Socket:
             raise error("VALIDATION_ERROR", errors=[{"field": "ticket", "message": "Send a ticket or a token."}])
         try:
             if request.ticket is not None:
-                actor = await self._realtime.redeem(request.ticket)
+                actor = await self._realtime.redeem(request.ticket, self.address)
             else:
                 actor = await self._realtime.verify((request.token or "").encode(), self.address)
             if self.actor is not None and actor.user_id != self.actor.user_id:

@@ -72,7 +72,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.relay_events(integer,boolean)'),
 ('api.relay_lag()'),
-('api.follow_channels(api.follow_request[])'),
+('api.follow_channels(api.follow_request[],boolean)'),
 ('api.leave_streams(api.watch_beat[])'),
 ('api.read_channels(text[],bigint[],integer)'),
 ('api.stream_audience(uuid[],integer)'),
@@ -110,7 +110,9 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._access_reason(uuid,uuid)', false),
+('core._adjustment_event(text,uuid)', false),
 ('core._check_seat_in_call(uuid,uuid)', false),
+('core._hold_payload(core.holds)', false),
 ('core._seat_in_stream(uuid,uuid)', false),
 ('core._active_us(core.call_clocks,bigint,timestamp with time zone)', false),
 ('core._alive_until(core.call_clocks)', false),
@@ -143,7 +145,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._check_payout_by_hand(core.payouts,uuid)', false),
 ('core._free_payout(core.payouts)', false),
 ('core._lock_payout(uuid,uuid)', false),
-('core._payout_event(core.payouts,text)', false),
+('core._payout_event(text,core.payouts)', false),
 ('core._payout_review(core.payout_accounts,bigint)', false),
 ('core._pending_earnings(uuid,text)', false),
 ('core._place_hold(uuid,bigint,interval,text,text,text,uuid,jsonb,boolean)', false),
@@ -205,6 +207,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ),
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
+('core._tell_of_job()', true),
 ('core._ticket_cases(api.ticket_request[],integer[],numeric,uuid[])', false),
 ('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._cut_chunks(core.relay_state,integer)', false),
@@ -221,6 +224,8 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._velocity_refusal(bigint[],core.velocity_rules,integer,core.transfer_request,timestamp with time zone)', false),
 ('core._velocity_rooms(uuid[],uuid[],core.velocity_rules,timestamp with time zone)', false),
 ('core._velocity_rules(timestamp with time zone)', false),
+('core._wallet_event(uuid)', false),
+('core._wallet_payload(uuid,text,bigint,bigint,bigint,bigint,bigint)', false),
 ('core._wallet_rows(uuid,uuid)', false);
 
 -- They make and move tables, or tables need them, so tessera_owner owns them. ledger: tessera_ledger calls them.

@@ -16,6 +16,8 @@ from tests.realtime.world import live_stream, put, ticket
 from tests.support.nodes import Node, Talk, running_node
 from tests.support.postgres import Clone, Connection
 
+pytestmark = pytest.mark.makes_events
+
 
 async def refusal(node: Node, token: str | None = None, **options: Any) -> tuple[int, str]:
     """Status and slug of an upgrade that is refused."""

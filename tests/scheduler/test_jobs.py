@@ -103,6 +103,7 @@ async def test_events_are_relayed(runner: Runner, db: Connection) -> None:
     assert await runner.run(JOBS["keep-channel-events"])
 
 
+@pytest.mark.makes_events
 async def test_a_hint_wakes_the_relay(runner: Runner, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one it would look again in an hour."""
     monkeypatch.setattr(relay_events, "POLL_SECONDS", 3600)

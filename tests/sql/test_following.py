@@ -12,6 +12,8 @@ from tests.support.calls import OPEN, ask_for
 from tests.support.money import World, outcome_refusal, person, refused
 from tests.support.postgres import Connection
 
+pytestmark = pytest.mark.makes_events
+
 FOLLOW = "SELECT * FROM api.follow_channels($1::api.follow_request[])"
 READ = "SELECT * FROM api.read_channels($1, $2, $3)"
 LEAVE = "SELECT api.leave_streams($1::api.watch_beat[])"

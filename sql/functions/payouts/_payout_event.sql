@@ -1,9 +1,9 @@
--- _payout_event: tell a payout's user what became of it.
+-- _payout_event: tell a payout's user what became of it, and operators of those that wait for one.
 -- Locks    nothing
 -- Decides  nothing
 -- Writes   outbox 'payout.<status>'
 -- Errors   none
-CREATE OR REPLACE FUNCTION core._payout_event(p_payout core.payouts, p_type text) RETURNS void
+CREATE OR REPLACE FUNCTION core._payout_event(p_type text, p_payout core.payouts) RETURNS void
 LANGUAGE sql VOLATILE
 AS $$
     INSERT INTO core.outbox (type, channels, payload)
@@ -15,17 +15,18 @@ AS $$
                 (
                     SELECT 'creator:' || u.id::text FROM core.users AS u
                     WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
-                )
+                ),
+                CASE WHEN p_payout.status = 'held' THEN 'ops' END
             ],
             NULL
         ),
         jsonb_build_object(
-            'payout_id', p_payout.id, 'status', p_payout.status, 'reason', p_payout.reason, 'amount', p_payout.amount,
-            'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount, 'provider', p_payout.provider,
-            'expected_at', p_payout.expected_at
+            'payout_id', p_payout.id, 'user_id', p_payout.user_id, 'status', p_payout.status, 'reason', p_payout.reason,
+            'amount', p_payout.amount, 'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount,
+            'provider', p_payout.provider, 'expected_at', p_payout.expected_at
         )
     )
 $$;
 
-COMMENT ON FUNCTION core._payout_event(core.payouts, text) IS
-'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow.';
+COMMENT ON FUNCTION core._payout_event(text, core.payouts) IS
+'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. While it is held operators hear of it too (ops).';

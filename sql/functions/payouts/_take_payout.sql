@@ -2,7 +2,7 @@
 -- Locks    the wallet and payout_clearing; called when the payout is locked
 -- Decides  whether it may be sent: why not is returned, and the payout is held with that reason, or cancelled where its hold
 --          is over
--- Writes   payouts, holds, wallets, transfers (payout), entries, captures, outbox
+-- Writes   payouts, holds, wallets, transfers (payout), entries, captures, outbox 'payout.processing', 'payout.held', 'payout.cancelled'
 -- Errors   TS210 WALLET_NOT_FOUND, TS213 ASSET_NOT_FOUND; kept, as a reason: TS310 WALLET_FROZEN, TS311 WALLET_CLOSED,
 --          TS314 BALANCE_LIMIT, TS601 VELOCITY_LIMIT
 CREATE OR REPLACE FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) RETURNS text
@@ -23,7 +23,7 @@ BEGIN
         SET status = 'cancelled', reason = 'not_sent_in_time', closed_at = clock_timestamp(), next_at = NULL
         WHERE p.id = p_payout.id
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.cancelled');
+        PERFORM core._payout_event('payout.cancelled', v_payout);
         RETURN v_payout.reason;
     ELSIF p_payout.status = 'held' THEN
         -- due by a clock that has run on a little faster than that of its hold
@@ -49,7 +49,7 @@ BEGIN
             SET transfer_id = v_receipt.transfer_id
             WHERE p.id = p_payout.id
             RETURNING p.* INTO v_payout;
-            PERFORM core._payout_event(v_payout, 'payout.processing');
+            PERFORM core._payout_event('payout.processing', v_payout);
             RETURN NULL;
         EXCEPTION
             WHEN SQLSTATE 'TS310' OR SQLSTATE 'TS311' OR SQLSTATE 'TS314' OR SQLSTATE 'TS601' THEN
@@ -60,7 +60,7 @@ BEGIN
     SET status = 'held', reason = v_refusal, next_at = v_hold.expires_at
     WHERE p.id = p_payout.id
     RETURNING p.* INTO v_payout;
-    PERFORM core._payout_event(v_payout, 'payout.held');
+    PERFORM core._payout_event('payout.held', v_payout);
     RETURN v_refusal;
 END;
 $$;

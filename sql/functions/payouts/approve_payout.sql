@@ -18,7 +18,7 @@ BEGIN
         SET status = 'requested', reason = NULL, next_at = clock_timestamp(), decided_by = p_actor
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.requested');
+        PERFORM core._payout_event('payout.requested', v_payout);
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
         VALUES (p_actor, 'payout.approved', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', v_reason));
     ELSIF v_payout.status <> 'requested' THEN

@@ -18,7 +18,7 @@ BEGIN
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
         PERFORM core._free_payout(v_payout);
-        PERFORM core._payout_event(v_payout, 'payout.cancelled');
+        PERFORM core._payout_event('payout.cancelled', v_payout);
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
         VALUES (p_user, 'payout.cancelled', p_payout, jsonb_build_object('amount', v_payout.amount));
     ELSIF v_payout.status <> 'cancelled' THEN

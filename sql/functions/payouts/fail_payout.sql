@@ -51,7 +51,7 @@ BEGIN
                 PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was given back.');
             END LOOP;
         END IF;
-        PERFORM core._payout_event(v_payout, 'payout.failed');
+        PERFORM core._payout_event('payout.failed', v_payout);
         IF p_actor IS NOT NULL THEN
             INSERT INTO core.audit_log (actor_id, action, subject_id, details)
             VALUES (p_actor, 'payout.failed', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));

@@ -23,7 +23,7 @@ BEGIN
         next_at = (SELECT h.expires_at FROM core.holds AS h WHERE h.id = p.hold_id)
     WHERE p.id = p_payout
     RETURNING p.* INTO v_payout;
-    PERFORM core._payout_event(v_payout, 'payout.held');
+    PERFORM core._payout_event('payout.held', v_payout);
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'payout.held', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));
     RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;

@@ -120,9 +120,9 @@ BEGIN
         v_hold.balance, v_hold.spendable, v_payout.expected_at, v_payout.created_at, false
     );
     PERFORM core._store_result(p_user, p_key, v_hash, to_jsonb(v_receipt));
-    PERFORM core._payout_event(v_payout, 'payout.requested');
+    PERFORM core._payout_event('payout.requested', v_payout);
     IF v_payout.status = 'held' THEN
-        PERFORM core._payout_event(v_payout, 'payout.held');
+        PERFORM core._payout_event('payout.held', v_payout);
     END IF;
     RETURN v_receipt;
 END;

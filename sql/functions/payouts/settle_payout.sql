@@ -38,7 +38,7 @@ BEGIN
             next_at = CASE WHEN p.provider <> 'manual' THEN v_result.created_at + interval '1 hour' END
         WHERE p.id = p_payout
         RETURNING p.* INTO v_payout;
-        PERFORM core._payout_event(v_payout, 'payout.paid');
+        PERFORM core._payout_event('payout.paid', v_payout);
         IF p_actor IS NOT NULL THEN
             INSERT INTO core.audit_log (actor_id, action, subject_id, details)
             VALUES (p_actor, 'payout.paid', p_payout, jsonb_build_object('amount', v_payout.amount, 'reference', p_reference));

@@ -1,7 +1,8 @@
 -- place_hold: set an amount of a wallet aside.
 -- Locks    the wallet
 -- Decides  status; that the amount is there without any overdraft, holds that have expired not counted
--- Writes   holds, wallets (held), idempotency_keys, outbox 'hold.placed'; holds that have expired
+-- Writes   holds, wallets (held), idempotency_keys, outbox 'wallet.changed' and 'hold.placed'; holds that have
+--          expired
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS105 METADATA_TOO_LARGE, TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS109 INVALID_KIND, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
 --          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
