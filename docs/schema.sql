@@ -8381,7 +8381,7 @@ CREATE FUNCTION core._payout_event(p_type text, p_payout core.payouts) RETURNS v
                     SELECT 'creator:' || u.id::text FROM core.users AS u
                     WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
                 ),
-                CASE WHEN p_payout.status = 'held' THEN 'ops' END
+                CASE WHEN p_type = 'payout.held' THEN 'ops' END
             ],
             NULL
         ),
@@ -8395,7 +8395,7 @@ $$;
 
 ALTER FUNCTION core._payout_event(p_type text, p_payout core.payouts) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) IS 'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. While it is held operators hear of it too (ops).';
+COMMENT ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) IS 'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. Of one that is held operators hear too (ops).';
 
 CREATE FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) RETURNS text
     LANGUAGE plpgsql STABLE

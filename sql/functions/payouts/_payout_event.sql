@@ -16,7 +16,7 @@ AS $$
                     SELECT 'creator:' || u.id::text FROM core.users AS u
                     WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
                 ),
-                CASE WHEN p_payout.status = 'held' THEN 'ops' END
+                CASE WHEN p_type = 'payout.held' THEN 'ops' END
             ],
             NULL
         ),
@@ -29,4 +29,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION core._payout_event(text, core.payouts) IS
-'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. While it is held operators hear of it too (ops).';
+'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. Of one that is held operators hear too (ops).';
