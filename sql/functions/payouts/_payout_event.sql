@@ -1,7 +1,7 @@
 -- _payout_event: tell a payout's user what became of it, and operators of those that wait for one.
 -- Locks    nothing
 -- Decides  nothing
--- Writes   outbox 'payout.<status>'
+-- Writes   outbox 'payout.<status>'; of 'payout.held' operators hear too
 -- Errors   none
 CREATE OR REPLACE FUNCTION core._payout_event(p_type text, p_payout core.payouts) RETURNS void
 LANGUAGE sql VOLATILE
