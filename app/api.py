@@ -13,6 +13,7 @@ from app.core.health import health_router, metrics_router
 from app.core.openapi import docs_router
 from app.live.routes import live_router
 from app.payments.routes import payments_router
+from app.payouts.routes import payouts_router
 from app.realtime.routes import realtime_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
@@ -34,6 +35,7 @@ ROUTERS: list[Router] = [
     live_router,
     webhooks_router,
     payments_router,
+    payouts_router,
     realtime_router,
     admin_router,
     widgets_router,

@@ -9,6 +9,8 @@ and a test fails on one that is missing there.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import os
 import types
@@ -39,6 +41,9 @@ API_TOKEN = "TESSERA_API_TOKEN"
 MIN_SECRET_LENGTH = 32
 MIN_SECRET_VARIETY = 10
 """Fewer different characters than this in a secret means it was typed, not generated."""
+KEY_BYTES = 32
+MIN_KEY_VARIETY = 16
+"""Of 32 random bytes fewer than this are different once in more than 10^12 keys."""
 PROVIDER_URLS = ("stripe_url", "paystack_url", "paypal_url")
 WEAK_WORDS = ("changeme", "change-me", "secret", "password", "default", "example", "tessera", "insecure")
 
@@ -138,6 +143,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paypal_url: str = "https://api-m.paypal.com"
     payment_sandbox: bool | None = None
     checkout_urls: tuple[str, ...] = ()
+    payout_timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 20
+    payout_retry_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+
+    # what is encrypted at rest
+    encryption_key: str | None = None
+    encryption_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,32}$")] = "v1"
+    encryption_old_keys: tuple[str, ...] = ()
 
     # money
     batch_enabled: bool = True
@@ -165,6 +177,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.token_secret is not None:
             keys[self.token_key_id] = self.token_secret
         return keys
+
+    @property
+    def encryption_keys(self) -> dict[str, bytes]:
+        """Key id to key, for every key that opens what is encrypted; `encryption_key_id` is the one that encrypts."""
+        texts = dict(item.split("=", 1) for item in self.encryption_old_keys)
+        if self.encryption_key is not None:
+            texts[self.encryption_key_id] = self.encryption_key
+        return {name: key for name, text in texts.items() if (key := decoded_key(text)) is not None}
 
     @property
     def base_url(self) -> str:
@@ -230,6 +250,25 @@ def secret_weakness(secret: str) -> str | None:
     return None
 
 
+def decoded_key(text: str) -> bytes | None:
+    """The 32 bytes of a key in base64 (either alphabet, with or without padding), or None when it is none."""
+    plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def key_weakness(text: str) -> str | None:
+    """Why an encryption key is too weak for production, or None when it is not."""
+    key = decoded_key(text) or b""
+    if len(set(key)) < MIN_KEY_VARIETY:
+        return f"must be {KEY_BYTES} random bytes"
+    words = key.decode("latin-1").lower()
+    return "looks like a placeholder" if any(word in words for word in WEAK_WORDS) else None
+
+
 def _merged(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
     merged: dict[str, str] = {}
     if dotenv is not None and dotenv.is_file():
@@ -281,6 +320,7 @@ def _contradictions(settings: Settings) -> list[SettingProblem]:
         )
     problems += _livekit_contradictions(settings)
     problems += _payment_contradictions(settings)
+    problems += _encryption_contradictions(settings)
     return problems
 
 
@@ -353,6 +393,25 @@ def _payment_problems(settings: Settings) -> list[SettingProblem]:
     return problems
 
 
+KEY_REMEDY = "make one with: python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
+
+
+def _encryption_contradictions(settings: Settings) -> list[SettingProblem]:
+    """Keys that are none; keys without a current one."""
+    problems: list[SettingProblem] = []
+    if settings.encryption_key is not None and decoded_key(settings.encryption_key) is None:
+        problems.append(SettingProblem("TESSERA_ENCRYPTION_KEY", f"must be 32 bytes in base64; {KEY_REMEDY}"))
+    for item in settings.encryption_old_keys:
+        name, _, text = item.partition("=")
+        if not name or decoded_key(text) is None:
+            reason = "must be key_id=key pairs, separated by commas; a key is 32 bytes in base64"
+            problems.append(SettingProblem("TESSERA_ENCRYPTION_OLD_KEYS", reason))
+        elif name == settings.encryption_key_id and text != settings.encryption_key:
+            reason = "names the current key's id (TESSERA_ENCRYPTION_KEY_ID) for another key"
+            problems.append(SettingProblem("TESSERA_ENCRYPTION_OLD_KEYS", reason))
+    return problems
+
+
 def _production_problems(settings: Settings) -> list[SettingProblem]:
     """What only development may do."""
     problems: list[SettingProblem] = []
@@ -375,6 +434,12 @@ def _production_problems(settings: Settings) -> list[SettingProblem]:
         weakness = secret_weakness(secret) if secret else None
         if weakness:
             problems.append(SettingProblem(name, f"{weakness}; {remedy}"))
+    keys = [("TESSERA_ENCRYPTION_KEY", settings.encryption_key or "")]
+    keys += [("TESSERA_ENCRYPTION_OLD_KEYS", item.partition("=")[2]) for item in settings.encryption_old_keys]
+    for name, text in keys:
+        weakness = key_weakness(text) if decoded_key(text) is not None else None
+        if weakness:
+            problems.append(SettingProblem(name, f"{weakness}; {KEY_REMEDY}"))
     if "*" in settings.cors_origins:
         problems.append(SettingProblem("TESSERA_CORS_ORIGINS", "must list the origins in production, not *"))
     return problems + _payment_problems(settings)

@@ -259,6 +259,58 @@ ALTER TYPE api.payment_order OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.payment_order IS 'A payment as its provider is told of it. checkout_url is NULL until the provider has answered.';
 
+CREATE TYPE api.payout_receipt AS (
+	payout_id uuid,
+	status text,
+	reason text,
+	amount bigint,
+	value bigint,
+	currency text,
+	payout_amount bigint,
+	new_balance bigint,
+	available bigint,
+	expected_at timestamp with time zone,
+	created_at timestamp with time zone,
+	replayed boolean
+);
+
+ALTER TYPE api.payout_receipt OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.payout_receipt IS 'A payout that was asked for, and the balance and what of it can be spent right after it. replayed: the key had asked for it before.';
+
+CREATE TYPE api.payout_record AS (
+	payout_id uuid,
+	reference text,
+	state text,
+	amount bigint,
+	currency text
+);
+
+ALTER TYPE api.payout_record OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.payout_record IS 'A payout as a provider''s own list has it: our id (NULL where it has none), its reference, pending, paid or failed, and the amount in ten-thousandths of currency.';
+
+CREATE TYPE api.payout_task AS (
+	payout_id uuid,
+	action text,
+	lease uuid,
+	user_id uuid,
+	account_id uuid,
+	provider text,
+	key_id text,
+	details bytea,
+	payout_amount bigint,
+	currency text,
+	provider_reference text,
+	sending_at timestamp with time zone,
+	attempts integer,
+	status text
+);
+
+ALTER TYPE api.payout_task OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.payout_task IS 'A payout that a scheduler took: action says what is to be done (send: hand it to the provider; ask: ask the provider about it) or what was done already (queued for a person who pays by hand, held, cancelled). All NULL: none was due.';
+
 CREATE TYPE api.referral_receipt AS (
 	transfer_id uuid,
 	amount bigint,
@@ -788,6 +840,94 @@ ALTER FUNCTION api.accept_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledge
 
 COMMENT ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) IS 'Call p_call is active from now on, and its first block is paid in the same commit; p_actor must be its creator where named. Look at the status that is returned: ended where the fan could not pay any more, missed where it had rung for too long. Accepted already: nothing changes.';
 
+CREATE TABLE core.payout_accounts (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    provider text NOT NULL,
+    currency text NOT NULL,
+    masked text NOT NULL,
+    key_id text NOT NULL,
+    details bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    removed_at timestamp with time zone,
+    CONSTRAINT payout_accounts_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT payout_accounts_details_check CHECK (((octet_length(details) >= 29) AND (octet_length(details) <= 8192))),
+    CONSTRAINT payout_accounts_key_id_check CHECK ((key_id ~ '^[A-Za-z0-9._-]{1,32}$'::text)),
+    CONSTRAINT payout_accounts_masked_check CHECK (((octet_length(masked) >= 1) AND (octet_length(masked) <= 100))),
+    CONSTRAINT payout_accounts_provider_check CHECK ((provider = ANY (ARRAY['stripe'::text, 'paystack'::text, 'manual'::text])))
+);
+
+ALTER TABLE core.payout_accounts OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payout_accounts IS 'Where users want to be paid: never changed, only removed. Written by api.add_payout_account, api.remove_payout_account, api.reencrypt_payout_account.';
+
+COMMENT ON COLUMN core.payout_accounts.masked IS 'What is shown of it.';
+
+COMMENT ON COLUMN core.payout_accounts.key_id IS 'Which of the application''s keys details are encrypted with.';
+
+COMMENT ON COLUMN core.payout_accounts.details IS 'Encrypted by the application (AES-256-GCM: nonce, text, tag), bound to the account, its user and its provider.';
+
+CREATE VIEW api.payout_accounts AS
+ SELECT id AS account_id,
+    user_id,
+    provider,
+    currency,
+    masked,
+    key_id,
+    created_at,
+    removed_at
+   FROM core.payout_accounts a;
+
+ALTER VIEW api.payout_accounts OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payout_accounts IS 'Accounts that users want to be paid to, masked. One that is removed is paid to no more.';
+
+CREATE FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) RETURNS SETOF api.payout_accounts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_accounts CONSTANT integer := 10;
+    v_field text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM core.users AS u WHERE u.id = p_user) THEN
+        PERFORM core._raise('TS211', 'USER_NOT_FOUND', jsonb_build_object('user_id', p_user), 'Nothing was done.');
+    END IF;
+    PERFORM core._check_actor(p_user);
+    v_field := CASE
+        WHEN p_account IS NULL THEN 'account_id'
+        WHEN (p_provider IN ('stripe', 'paystack', 'manual')) IS NOT TRUE THEN 'provider'
+        WHEN (p_currency ~ '^[A-Z]{3}$') IS NOT TRUE THEN 'currency'
+        WHEN (octet_length(p_masked) BETWEEN 1 AND 100) IS NOT TRUE THEN 'masked'
+        WHEN (p_key_id ~ '^[A-Za-z0-9._-]{1,32}$') IS NOT TRUE THEN 'key_id'
+        WHEN (octet_length(p_details) BETWEEN 29 AND 8192) IS NOT TRUE THEN 'details'
+    END;
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field), 'Nothing was added.');
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('tessera.payout_accounts.' || p_user::text, 0));
+    IF (
+        SELECT count(*) FROM core.payout_accounts AS a WHERE a.user_id = p_user AND a.removed_at IS NULL
+    ) >= c_accounts THEN
+        PERFORM core._raise(
+            'TS363', 'TOO_MANY_PAYOUT_ACCOUNTS', jsonb_build_object('maximum', c_accounts), 'Remove one first.'
+        );
+    END IF;
+    INSERT INTO core.payout_accounts (id, user_id, provider, currency, masked, key_id, details)
+    VALUES (p_account, p_user, p_provider, p_currency, p_masked, p_key_id, p_details);
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (
+        p_user, 'payout_account.added', p_account,
+        jsonb_build_object('provider', p_provider, 'currency', p_currency, 'masked', p_masked)
+    );
+    RETURN QUERY SELECT a.* FROM api.payout_accounts AS a WHERE a.account_id = p_account;
+END;
+$_$;
+
+ALTER FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) IS 'Adds an account that user p_user wants to be paid to. p_details is what the application encrypted with its key p_key_id, p_masked what is shown of it. That it is the user who asks is for the caller to know (password or code).';
+
 CREATE TABLE core.adjustments (
     id uuid DEFAULT core.uuid7() NOT NULL,
     from_wallet_id uuid NOT NULL,
@@ -901,6 +1041,156 @@ ALTER FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) OWNER TO 
 
 COMMENT ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) IS 'Approves adjustment p_adjustment and moves its money. Whoever asked for it is refused (TS503): the same user; the same database login, unless it is a login of the API and both times named a user. One that was decided before or has expired is TS322, so repeating it moves nothing.';
 
+CREATE TABLE core.payout_reports (
+    payout_id uuid NOT NULL,
+    state text NOT NULL,
+    reference text,
+    amount bigint,
+    currency text,
+    reason text,
+    reported_at timestamp with time zone NOT NULL,
+    CONSTRAINT payout_reports_state_check CHECK ((state = ANY (ARRAY['unknown'::text, 'not_sent'::text, 'not_found'::text, 'pending'::text, 'paid'::text, 'failed'::text])))
+);
+
+ALTER TABLE core.payout_reports OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payout_reports IS 'What a payout''s provider said of it last, or that it said nothing. Written by api.note_payout.';
+
+COMMENT ON COLUMN core.payout_reports.state IS 'unknown (no answer, or none that can be understood), not_sent (it cannot have reached the provider), not_found (the provider has never heard of it), pending, paid, failed.';
+
+COMMENT ON COLUMN core.payout_reports.amount IS 'Ten-thousandths of currency, as the provider has it.';
+
+CREATE TABLE core.payouts (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    user_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    hold_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    value bigint NOT NULL,
+    payout_amount bigint NOT NULL,
+    token_value numeric NOT NULL,
+    currency text NOT NULL,
+    provider text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    expected_at timestamp with time zone NOT NULL,
+    processing_at timestamp with time zone,
+    paid_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    next_at timestamp with time zone,
+    sending_at timestamp with time zone,
+    lease uuid,
+    attempts integer DEFAULT 0 NOT NULL,
+    provider_reference text,
+    transfer_id uuid,
+    paid_transfer_id uuid,
+    decided_by uuid,
+    CONSTRAINT payouts_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payouts_closed CHECK (((closed_at IS NOT NULL) = (status = ANY (ARRAY['failed'::text, 'cancelled'::text])))),
+    CONSTRAINT payouts_not_yet CHECK (((status <> ALL (ARRAY['requested'::text, 'held'::text, 'cancelled'::text])) OR (transfer_id IS NULL))),
+    CONSTRAINT payouts_paid CHECK ((((paid_transfer_id IS NULL) = (paid_at IS NULL)) AND ((status <> 'paid'::text) OR (paid_at IS NOT NULL)))),
+    CONSTRAINT payouts_payout_amount_check CHECK ((payout_amount > 0)),
+    CONSTRAINT payouts_processing CHECK (((status <> ALL (ARRAY['processing'::text, 'paid'::text])) OR (transfer_id IS NOT NULL))),
+    CONSTRAINT payouts_provider_reference_check CHECK (((octet_length(provider_reference) >= 1) AND (octet_length(provider_reference) <= 255))),
+    CONSTRAINT payouts_reason CHECK (((reason IS NOT NULL) OR (status <> ALL (ARRAY['held'::text, 'failed'::text, 'cancelled'::text])))),
+    CONSTRAINT payouts_reason_check CHECK ((reason ~ '^[a-z][a-z0-9_]{0,62}$'::text)),
+    CONSTRAINT payouts_status_check CHECK ((status = ANY (ARRAY['requested'::text, 'held'::text, 'processing'::text, 'paid'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT payouts_taken CHECK (((transfer_id IS NULL) = (processing_at IS NULL))),
+    CONSTRAINT payouts_value_check CHECK ((value > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE core.payouts OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.payouts IS 'Tokens that a user wants as money. Written by the functions of payouts only, each under the row''s lock.';
+
+COMMENT ON COLUMN core.payouts.amount IS 'Tokens.';
+
+COMMENT ON COLUMN core.payouts.value IS 'What they are worth, in ten-thousandths of a US dollar, at token_value.';
+
+COMMENT ON COLUMN core.payouts.payout_amount IS 'What is sent, in ten-thousandths of currency: whole hundredths, rounded down.';
+
+COMMENT ON COLUMN core.payouts.token_value IS 'The rate token_value when it was asked for: US dollars a token.';
+
+COMMENT ON COLUMN core.payouts.status IS 'requested (will be sent), held (waits for an operator), processing (its tokens are with payout_clearing, the provider may know of it), paid, failed and cancelled (its tokens were given back).';
+
+COMMENT ON COLUMN core.payouts.reason IS 'Why it is held, failed or was cancelled: a code that the user is shown.';
+
+COMMENT ON COLUMN core.payouts.expected_at IS 'When the user may expect the money.';
+
+COMMENT ON COLUMN core.payouts.next_at IS 'When a scheduler looks at it again; a scheduler that does so moves it on first, which is its lease. NULL: never.';
+
+COMMENT ON COLUMN core.payouts.sending_at IS 'When it was about to be handed to the provider: from then on the provider is asked before anything is sent.';
+
+COMMENT ON COLUMN core.payouts.lease IS 'Drawn anew each time a scheduler takes it: what a former one has to say counts no more.';
+
+COMMENT ON COLUMN core.payouts.transfer_id IS 'The capture of its hold: from the user to payout_clearing.';
+
+COMMENT ON COLUMN core.payouts.paid_transfer_id IS 'From payout_clearing to issuance, when it was paid: the tokens are no more.';
+
+COMMENT ON COLUMN core.payouts.decided_by IS 'The operator who last decided something about it.';
+
+CREATE VIEW api.payouts AS
+ SELECT p.id AS payout_id,
+    p.user_id,
+    p.account_id,
+    a.masked AS account,
+    p.provider,
+    p.amount,
+    p.token_value,
+    p.value,
+    p.currency,
+    p.payout_amount,
+    p.status,
+    p.reason,
+    p.created_at,
+    p.expected_at,
+    p.processing_at,
+    p.paid_at,
+    p.closed_at,
+    p.provider_reference,
+    p.attempts,
+    r.state AS provider_state,
+    r.reported_at AS provider_asked_at,
+    p.decided_by
+   FROM ((core.payouts p
+     JOIN core.payout_accounts a ON ((a.id = p.account_id)))
+     LEFT JOIN core.payout_reports r ON ((r.payout_id = p.id)));
+
+ALTER VIEW api.payouts OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payouts IS 'Payouts: amount in tokens, value in ten-thousandths of a US dollar, payout_amount in ten-thousandths of currency; what the provider said last (provider_state).';
+
+CREATE FUNCTION api.approve_payout(p_payout uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_payout core.payouts := core._lock_payout(p_payout);
+    v_reason CONSTANT text := v_payout.reason;
+BEGIN
+    PERFORM core._check_operator(p_actor, v_payout.user_id);
+    IF v_payout.status = 'held' THEN
+        UPDATE core.payouts AS p
+        SET status = 'requested', reason = NULL, next_at = clock_timestamp(), decided_by = p_actor
+        WHERE p.id = p_payout
+        RETURNING p.* INTO v_payout;
+        PERFORM core._payout_event('payout.requested', v_payout);
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (p_actor, 'payout.approved', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', v_reason));
+    ELSIF v_payout.status <> 'requested' THEN
+        PERFORM core._refuse_payout(v_payout, 'Only a payout that is held can be approved.');
+    END IF;
+    RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
+END;
+$$;
+
+ALTER FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) IS 'Lets a held payout pass: a scheduler sends it. Nobody approves their own (TS503). Requested already: nothing changes.';
+
 CREATE FUNCTION api.attach_month(p_what text) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -950,6 +1240,8 @@ CREATE FUNCTION api.audit_ledger() RETURNS TABLE(rule text, subject text, detail
     SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
     UNION ALL
     SELECT p.rule, p.subject, p.detail FROM core._audit_payments() AS p
+    UNION ALL
+    SELECT p.rule, p.subject, p.detail FROM core._audit_payouts() AS p
 $$;
 
 ALTER FUNCTION api.audit_ledger() OWNER TO tessera_ledger;
@@ -1262,6 +1554,35 @@ ALTER FUNCTION api.cancel_no_shows(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.cancel_no_shows(p_limit integer) IS 'Cancels scheduled streams whose starts_at passed longer ago than the rate stream_no_show (seconds) and that never went live, and gives their tickets back, up to p_limit streams (100) in this transaction; a row for each. One whose tickets cannot be given back is left as it is, says why, and has its next turn ten minutes later. Streams without starts_at stay. Call it until it returns nothing; the scheduler does so every minute.';
 
+CREATE FUNCTION api.cancel_payout(p_payout uuid, p_user uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_payout core.payouts;
+BEGIN
+    PERFORM core._check_actor(p_user);
+    v_payout := core._lock_payout(p_payout, p_user);
+    IF v_payout.status IN ('requested', 'held') THEN
+        UPDATE core.payouts AS p
+        SET status = 'cancelled', reason = 'by_user', closed_at = clock_timestamp(), next_at = NULL
+        WHERE p.id = p_payout
+        RETURNING p.* INTO v_payout;
+        PERFORM core._free_payout(v_payout);
+        PERFORM core._payout_event('payout.cancelled', v_payout);
+        INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+        VALUES (p_user, 'payout.cancelled', p_payout, jsonb_build_object('amount', v_payout.amount));
+    ELSIF v_payout.status <> 'cancelled' THEN
+        PERFORM core._refuse_payout(v_payout, 'What has been sent can no longer be cancelled.');
+    END IF;
+    RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
+END;
+$$;
+
+ALTER FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) IS 'Takes back a payout that is requested or held and gives its tokens back. p_user: whose it must be; without one it is the database login that acts. Cancelled already: nothing changes.';
+
 CREATE TABLE core.stream_totals (
     stream_id uuid NOT NULL,
     shard smallint NOT NULL,
@@ -1566,6 +1887,58 @@ $$;
 ALTER FUNCTION api.claim_payments(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.claim_payments(p_limit integer) IS 'Hands out payments that stay pending, oldest turn first, p_limit at most (200): whoever gets one asks its provider, outside of any transaction. Each is handed out again later unless it is settled.';
+
+CREATE FUNCTION api.claim_payout(p_lease interval DEFAULT '00:02:00'::interval) RETURNS api.payout_task
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_payout core.payouts;
+    v_account core.payout_accounts;
+    v_lease CONSTANT uuid := gen_random_uuid();
+    v_refusal text;
+    v_action text;
+BEGIN
+    SELECT p.* INTO v_payout
+    FROM core.payouts AS p
+    WHERE p.next_at <= clock_timestamp()
+    ORDER BY p.next_at
+    LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF v_payout.id IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT a.* INTO v_account FROM core.payout_accounts AS a WHERE a.id = v_payout.account_id;
+
+    IF v_payout.status IN ('requested', 'held') THEN
+        v_refusal := core._take_payout(v_payout, v_account);
+        SELECT p.* INTO v_payout FROM core.payouts AS p WHERE p.id = v_payout.id;
+        v_action := CASE WHEN v_refusal IS NOT NULL THEN v_payout.status WHEN v_payout.provider = 'manual' THEN 'queued' END;
+    END IF;
+    IF v_action IS NULL THEN
+        v_action := CASE WHEN v_payout.sending_at IS NULL THEN 'send' ELSE 'ask' END;
+        UPDATE core.payouts AS p
+        SET
+            next_at = clock_timestamp() + p_lease, lease = v_lease, attempts = least(p.attempts + 1, 1000000000),
+            sending_at = coalesce(p.sending_at, clock_timestamp())
+        WHERE p.id = v_payout.id
+        RETURNING p.* INTO v_payout;
+    END IF;
+    RETURN ROW(
+        v_payout.id, v_action, v_lease, v_payout.user_id, v_payout.account_id, v_payout.provider, v_account.key_id,
+        CASE WHEN v_action IN ('send', 'ask') THEN v_account.details END, v_payout.payout_amount, v_payout.currency,
+        v_payout.provider_reference, v_payout.sending_at, v_payout.attempts, v_payout.status
+    )::api.payout_task;
+END;
+$$;
+
+ALTER FUNCTION api.claim_payout(p_lease interval) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.claim_payout(p_lease interval) IS 'Takes the payout that is due longest and is nobody''s, for p_lease; of all that runs beside it nobody else gets it meanwhile. The caller commits, does what action says, and reports by api.settle_payout, api.fail_payout or api.note_payout. One whose taker died is due again when the lease is over, and its provider is asked then, not told.';
 
 CREATE TABLE core.assets (
     code text NOT NULL,
@@ -2105,6 +2478,49 @@ ALTER FUNCTION api.due_payment_events(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.due_payment_events(p_limit integer) IS 'Events for api.settle_payment, longest due first, p_limit at most (1000), and for how many seconds each has been due.';
 
+CREATE FUNCTION api.earnings_statement(p_user uuid, p_year integer) RETURNS TABLE(month date, kind text, count bigint, amount bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_wallet CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = 'TOKEN');
+    v_from timestamptz;
+    v_to timestamptz;
+    v_before bigint;
+BEGIN
+    IF (p_year BETWEEN 2000 AND 9998) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'year'), 'A year from 2000 on.');
+    ELSIF v_wallet IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('user_id', p_user, 'asset', 'TOKEN'), 'Look it up in api.wallets.');
+    END IF;
+    v_from := make_timestamptz(p_year, 1, 1, 0, 0, 0, 'UTC');
+    v_to := make_timestamptz(p_year + 1, 1, 1, 0, 0, 0, 'UTC');
+    v_before := (core._entry_at(v_wallet, v_from - interval '1 microsecond')).seq;
+    RETURN QUERY
+    SELECT
+        date_trunc('month', e.created_at)::date,
+        CASE WHEN t.kind = 'refund' THEN 'refund.' || coalesce(o.kind, 'unknown') ELSE t.kind END,
+        count(*),
+        sum(e.amount)::bigint
+    FROM core.entries AS e
+    CROSS JOIN LATERAL (SELECT m.kind, m.id FROM core.transfers AS m WHERE m.id = e.transfer_id LIMIT 1) AS t
+    LEFT JOIN core.refunds AS r ON t.kind = 'refund' AND r.transfer_id = t.id
+    LEFT JOIN LATERAL (SELECT m.kind FROM core.transfers AS m WHERE m.id = r.original_id LIMIT 1) AS o ON true
+    WHERE
+        e.wallet_id = v_wallet AND e.seq > v_before
+        AND e.created_at >= v_from AND e.created_at < v_to
+        AND e.transfer_id >= core._uuid_floor(v_from) AND e.transfer_id < core._uuid_floor(v_to)
+    GROUP BY 1, 2
+    ORDER BY 1, 2;
+END;
+$$;
+
+ALTER FUNCTION api.earnings_statement(p_user uuid, p_year integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.earnings_statement(p_user uuid, p_year integer) IS 'What moved in the tokens of user p_user in the year p_year (UTC), by month and kind: positive came in, negative went out. What undoes something has its kind behind refund.: refund.tip was taken back of tips, refund.payout came back of payouts.';
+
 CREATE FUNCTION api.end_call(p_call uuid, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.calls
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2321,6 +2737,60 @@ $$;
 ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
+
+CREATE FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+DECLARE
+    v_payout core.payouts := core._lock_payout(p_payout);
+    v_back uuid[];
+    v_refused core.transfer_result;
+BEGIN
+    PERFORM core._check_payout_by_hand(v_payout, p_actor);
+    IF (p_reason ~ '^[a-z][a-z0-9_]{0,62}$') IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'), 'A code: small letters, digits, underscores.');
+    ELSIF v_payout.status = 'cancelled' THEN
+        PERFORM core._refuse_payout(v_payout, 'It was cancelled, and its tokens are back.');
+    ELSIF v_payout.status <> 'failed' THEN
+        UPDATE core.payouts AS p
+        SET
+            status = 'failed', reason = p_reason, closed_at = clock_timestamp(), next_at = NULL,
+            provider_reference = coalesce(left(nullif(p_reference, ''), 255), p.provider_reference),
+            decided_by = coalesce(p_actor, p.decided_by)
+        WHERE p.id = p_payout
+        RETURNING p.* INTO v_payout;
+        IF v_payout.transfer_id IS NULL THEN
+            PERFORM core._free_payout(v_payout);
+        ELSE
+            -- the other way round: from issuance to payout_clearing, from there to the user
+            v_back := array_remove(ARRAY[v_payout.paid_transfer_id, v_payout.transfer_id], NULL);
+            PERFORM core._lock_wallets(ARRAY(
+                SELECT t.from_wallet_id FROM core.transfers AS t WHERE t.id = ANY (v_back)
+                UNION
+                SELECT t.to_wallet_id FROM core.transfers AS t WHERE t.id = ANY (v_back)
+            ));
+            FOR v_refused IN SELECT r.* FROM core._give_back(v_back, 'payout ' || p_reason, p_actor) AS r WHERE r.error_code IS NOT NULL LOOP
+                PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was given back.');
+            END LOOP;
+        END IF;
+        PERFORM core._payout_event('payout.failed', v_payout);
+        IF p_actor IS NOT NULL THEN
+            INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+            VALUES (p_actor, 'payout.failed', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));
+        END IF;
+    END IF;
+    RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
+END;
+$_$;
+
+ALTER FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) IS 'A payout will not arrive: its tokens are given back, once, whether it waited, was sent, or had been paid and was taken back. p_reason is a code that its user is shown. p_actor: the operator who says so; a provider''s own payouts only after payout_override days (TS361). Failed already: nothing changes. Where the wallet takes nothing (TS310, TS311) it stays as it is.';
 
 CREATE FUNCTION api.fan_webhooks(p_after uuid DEFAULT NULL::uuid, p_cursors integer DEFAULT 200, p_events integer DEFAULT 100) RETURNS TABLE(last_endpoint uuid, events bigint, deliveries bigint, lost bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2616,6 +3086,36 @@ $$;
 ALTER FUNCTION api.hold_lag() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.hold_lag() IS 'For how long the oldest open hold has been past its expires_at; NULL where none is. More than a minute or two: the scheduler does not run. Nobody waits for it.';
+
+CREATE FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_payout core.payouts := core._lock_payout(p_payout);
+BEGIN
+    PERFORM core._check_operator(p_actor, v_payout.user_id);
+    IF (p_reason ~ '^[a-z][a-z0-9_]{0,62}$') IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'reason'), 'A code: small letters, digits, underscores.');
+    ELSIF v_payout.status NOT IN ('requested', 'held') THEN
+        PERFORM core._refuse_payout(v_payout, 'What has been sent can no longer be held.');
+    END IF;
+    UPDATE core.payouts AS p
+    SET
+        status = 'held', reason = p_reason, decided_by = p_actor,
+        next_at = (SELECT h.expires_at FROM core.holds AS h WHERE h.id = p.hold_id)
+    WHERE p.id = p_payout
+    RETURNING p.* INTO v_payout;
+    PERFORM core._payout_event('payout.held', v_payout);
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_actor, 'payout.held', p_payout, jsonb_build_object('amount', v_payout.amount, 'reason', p_reason));
+    RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
+END;
+$_$;
+
+ALTER FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) IS 'Holds a payout that has not been sent, with a reason (a code) that its user is shown, until api.approve_payout lets it pass, somebody cancels or fails it, or payout_open days are over.';
 
 CREATE FUNCTION api.keep_channel_events() RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3108,6 +3608,42 @@ ALTER FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_
 
 COMMENT ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) IS 'Notes what the provider made of refund p_refund: pending, done, or failed, which restores the tokens. p_provider_refund is its name there. Repeating it changes nothing.';
 
+CREATE FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text DEFAULT NULL::text, p_amount bigint DEFAULT NULL::bigint, p_currency text DEFAULT NULL::text, p_reason text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_payout CONSTANT core.payouts := core._lock_payout(p_payout);
+BEGIN
+    IF (p_state IN ('unknown', 'not_sent', 'not_found', 'pending', 'paid', 'failed')) IS NOT TRUE THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'state'), 'Nothing was noted.');
+    ELSIF v_payout.lease IS DISTINCT FROM p_lease OR v_payout.status NOT IN ('processing', 'paid') THEN
+        RETURN false;
+    END IF;
+    INSERT INTO core.payout_reports AS r (payout_id, state, reference, amount, currency, reason, reported_at)
+    VALUES (p_payout, p_state, left(p_reference, 255), p_amount, p_currency, left(p_reason, 500), clock_timestamp())
+    ON CONFLICT (payout_id) DO UPDATE SET
+        state = excluded.state, reference = coalesce(excluded.reference, r.reference),
+        amount = coalesce(excluded.amount, r.amount), currency = coalesce(excluded.currency, r.currency),
+        reason = excluded.reason, reported_at = excluded.reported_at;
+    UPDATE core.payouts AS p
+    SET
+        next_at = CASE
+            WHEN p.status = 'processing' THEN clock_timestamp() + p_again_in
+            WHEN clock_timestamp() < p.paid_at + make_interval(days => core._rate('payout_watch')::integer)
+                THEN clock_timestamp() + greatest(p_again_in, interval '1 hour')
+        END,
+        provider_reference = coalesce(left(p_reference, 255), p.provider_reference),
+        sending_at = CASE WHEN p_state IN ('not_sent', 'not_found') AND p.status = 'processing' THEN NULL ELSE p.sending_at END
+    WHERE p.id = p_payout;
+    RETURN true;
+END;
+$$;
+
+ALTER FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) IS 'Notes what was heard of a payout (or that nothing was: unknown) and when it is due again. After not_sent and not_found, and only then, it is sent when it is due. False, and nothing noted, where p_lease is no longer the payout''s. p_amount in ten-thousandths of p_currency.';
+
 CREATE FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3437,6 +3973,56 @@ ALTER FUNCTION api.pause_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger
 
 COMMENT ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) IS 'Stops the clock of call p_call at this moment; blocks that have begun by then are paid. p_actor must be one of its people where named. Paused already: nothing changes. Look at the status that is returned: ended where what was due could not be paid.';
 
+CREATE FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_wallet uuid;
+    v_free bigint;
+BEGIN
+    SELECT b.wallet_id, b.spendable INTO v_wallet, v_free FROM api.wallet_balances(p_user) AS b WHERE b.asset = 'TOKEN';
+    IF v_wallet IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('user_id', p_user, 'asset', 'TOKEN'), 'Look it up in api.wallets.');
+    END IF;
+    -- never on overdraft
+    v_free := v_free + (SELECT least(w.minimum, 0) FROM core.wallets AS w WHERE w.id = v_wallet);
+    pending := core._pending_earnings(v_wallet, 'TOKEN');
+    payable := greatest(v_free - pending, 0);
+    minimum := core._rate('minimum_payout', 'TOKEN');
+    maturity_days := core._rate('earnings_maturity', 'TOKEN');
+    SELECT coalesce(sum(p.amount), 0)::bigint INTO in_payouts
+    FROM core.payouts AS p
+    WHERE p.user_id = p_user AND p.status IN ('requested', 'held', 'processing');
+END;
+$$;
+
+ALTER FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) IS 'Of the tokens of user p_user: pending (came in less than maturity_days ago), payable (can be asked for now, if it is the minimum at least), in_payouts (on their way).';
+
+CREATE FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) RETURNS record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    SELECT
+        greatest(clock_timestamp() - (SELECT min(d.next_at) FROM core.payouts AS d WHERE d.next_at IS NOT NULL), interval '0'),
+        count(*) FILTER (WHERE p.status = 'requested'),
+        count(*) FILTER (WHERE p.status = 'held'),
+        count(*) FILTER (WHERE p.status = 'processing'),
+        count(*) FILTER (WHERE p.status = 'processing' AND r.state = 'unknown'),
+        coalesce(sum(p.amount), 0)::bigint
+    FROM core.payouts AS p
+    LEFT JOIN core.payout_reports AS r ON r.payout_id = p.id
+    WHERE p.status IN ('requested', 'held', 'processing')
+$$;
+
+ALTER FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) IS 'Age of the payout that is due longest (NULL: none is watched), how many are requested, held, processing, and processing with an unknown outcome, and the tokens in all of them.';
+
 CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'hold'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb) RETURNS api.hold_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3445,79 +4031,8 @@ CREATE FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in inte
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
     AS $$
-DECLARE
-    v_hash CONSTANT bytea := core._request_hash(
-        p_key, record_send(ROW('hold'::text, p_wallet, p_amount, p_expires_in, p_kind, p_reference, p_metadata))
-    );
-    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
-    v_refusal CONSTANT core.refusal := core._check_transfer(p_kind, p_reference, p_metadata, p_key, p_actor, v_status);
-    v_stored jsonb;
-    v_wallet core.wallets;
-    v_spendable bigint;
-    v_now timestamptz;
-    v_hold core.holds;
-    v_receipt api.hold_receipt;
 BEGIN
-    PERFORM core._lock_wallets(ARRAY[p_wallet]);
-
-    v_stored := core._stored_result(p_actor, p_key, v_hash);
-    IF v_stored IS NOT NULL THEN
-        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
-    ELSIF v_refusal.error_code IS NOT NULL THEN
-        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
-    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
-        PERFORM core._raise(
-            'TS102', 'INVALID_AMOUNT',
-            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
-        );
-    ELSIF (p_expires_in > interval '0' AND p_expires_in <= interval '366 days') IS NOT TRUE THEN
-        PERFORM core._raise(
-            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
-            'A hold lasts more than nothing and at most 366 days.'
-        );
-    END IF;
-    PERFORM core._expire_holds(ARRAY[p_wallet]);
-    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
-    -- not on overdraft: a negative minimum counts as none
-    v_spendable := v_wallet.balance - v_wallet.held - greatest(v_wallet.minimum, 0);
-    IF v_wallet.id IS NULL THEN
-        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was held.');
-    ELSIF v_wallet.status <> 'active' THEN
-        PERFORM core._raise(
-            CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
-            CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
-            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
-        );
-    ELSIF v_spendable < p_amount THEN
-        PERFORM core._raise(
-            'TS401', 'INSUFFICIENT_TOKENS',
-            jsonb_build_object(
-                'required', p_amount, 'current', v_spendable, 'shortfall', p_amount - v_spendable,
-                'asset', v_wallet.asset
-            ),
-            'Nothing was held. A hold never draws on an overdraft.'
-        );
-    END IF;
-
-    v_now := clock_timestamp();
-    v_receipt := ROW(
-        core.uuid7(), p_wallet, 'open', p_amount, 0, p_amount, v_wallet.balance, v_spendable - p_amount, NULL,
-        v_now + p_expires_in, v_now, false
-    );
-    UPDATE core.wallets AS w SET held = w.held + p_amount WHERE w.id = p_wallet;
-    INSERT INTO core.holds (
-        id, wallet_id, amount, created_at, expires_at, actor_id, asset, kind, db_user, reference, metadata
-    )
-    VALUES (
-        v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
-        CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
-    )
-    RETURNING * INTO v_hold;
-    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
-    PERFORM core._wallet_event(p_wallet);
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
-    RETURN v_receipt;
+    RETURN core._place_hold(p_wallet, p_amount, p_expires_in, p_key, p_kind, p_reference, p_actor, p_metadata, false);
 END;
 $$;
 
@@ -3894,6 +4409,70 @@ ALTER FUNCTION api.reconcile(p_provider text, p_day date) OWNER TO tessera_ledge
 
 COMMENT ON FUNCTION api.reconcile(p_provider text, p_day date) IS 'Compares what p_provider says of the day p_day (UTC; kept by api.note_provider_day) with the ledger, and returns a row for whatever does not match: payments and refunds that one side does not know, amounts that differ, payments charged twice. No rows: all is well.';
 
+CREATE FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[] DEFAULT NULL::api.payout_record[]) RETURNS TABLE(payout_id uuid, mismatch text, detail jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH ours AS (
+        SELECT p.*
+        FROM core.payouts AS p
+        WHERE
+            p.provider = p_provider AND p.processing_at >= p_day::timestamp AT TIME ZONE 'UTC'
+            AND p.processing_at < (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+    ), theirs AS (
+        SELECT r.payout_id AS id, r.reference, r.state, r.amount, r.currency FROM unnest(p_records) AS r
+        UNION ALL
+        SELECT r.payout_id, r.reference, r.state, r.amount, r.currency
+        FROM core.payout_reports AS r
+        INNER JOIN ours AS o ON o.id = r.payout_id
+        WHERE p_records IS NULL
+    ), compared AS (
+        SELECT
+            coalesce(o.id, t.id) AS id,
+            CASE
+                WHEN o.id IS NULL AND x.id IS NULL THEN 'unknown_here'
+                WHEN o.id IS NULL THEN NULL -- of another day
+                WHEN t.id IS NULL AND o.status IN ('processing', 'paid') AND o.provider <> 'manual' THEN 'missing_there'
+                WHEN t.id IS NULL THEN NULL
+                WHEN count(*) OVER (PARTITION BY t.id) > 1 THEN 'twice_there'
+                WHEN t.amount <> o.payout_amount OR upper(t.currency) <> o.currency THEN 'amount'
+                WHEN t.state IN ('pending', 'paid') AND o.status NOT IN ('processing', 'paid') THEN 'failed_here'
+                WHEN t.state = 'paid' AND o.status <> 'paid' THEN 'paid_there'
+                WHEN t.state IN ('failed', 'not_found') AND o.status IN ('processing', 'paid') THEN 'failed_there'
+                WHEN t.state = 'unknown' AND o.status = 'processing' THEN 'unknown'
+                WHEN o.status = 'processing' AND o.expected_at < clock_timestamp() THEN 'late'
+            END AS mismatch,
+            jsonb_build_object(
+                'here', o.status, 'there', t.state, 'payout_amount', o.payout_amount, 'currency', o.currency, 'amount_there', t.amount,
+                'currency_there', t.currency, 'reference', coalesce(t.reference, o.provider_reference)
+            ) AS detail
+        FROM ours AS o
+        FULL JOIN theirs AS t ON t.id = o.id
+        LEFT JOIN core.payouts AS x ON x.id = t.id
+    )
+    SELECT c.id, c.mismatch, c.detail FROM compared AS c WHERE c.mismatch IS NOT NULL ORDER BY c.id, c.mismatch
+$$;
+
+ALTER FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) IS 'Payouts that went to p_provider on p_day (UTC) and do not match what it says: unknown_here, missing_there, twice_there, amount, failed_here (it has or will have paid, and the tokens were given back), paid_there, failed_there, unknown, late. p_records is the provider''s own list; without one, what it said last of each. No rows: all match.';
+
+CREATE FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE core.payout_accounts AS a
+    SET key_id = p_key_id, details = p_details
+    WHERE a.id = p_account AND a.key_id = p_old_key_id;
+    RETURN FOUND;
+END;
+$$;
+
+ALTER FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) IS 'Replaces the encrypted details of p_account, if they are under p_old_key_id still; whether they were. The scheduler does so after a change of keys.';
+
 CREATE FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint DEFAULT NULL::bigint, p_key text DEFAULT NULL::text, p_policy text DEFAULT 'refuse'::text, p_reason text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.refund_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3937,8 +4516,8 @@ BEGIN
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
-        -- a payment's tokens go back with its money: api.reverse_payment
-        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored')
+        -- tokens of payments and payouts go back with their money: api.reverse_payment, api.fail_payout
+        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored', 'payout', 'payout_paid')
             THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
         WHEN v_amount > v_left OR v_left = 0
             THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(
@@ -4353,6 +4932,49 @@ ALTER FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) O
 
 COMMENT ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) IS 'Removes message p_message from the chat of stream p_stream; false where it was removed before. p_actor, where named, must be its author, the stream''s creator, or a moderator.';
 
+CREATE FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) RETURNS SETOF api.payout_accounts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_user);
+    UPDATE core.payout_accounts AS a
+    SET removed_at = clock_timestamp()
+    WHERE a.id = p_account AND a.user_id = p_user AND a.removed_at IS NULL;
+    IF NOT FOUND THEN
+        PERFORM core._raise(
+            'TS261', 'PAYOUT_ACCOUNT_NOT_FOUND', jsonb_build_object('account_id', p_account), 'Nothing was removed.'
+        );
+    END IF;
+    INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+    VALUES (p_user, 'payout_account.removed', p_account, '{}');
+    RETURN QUERY SELECT a.* FROM api.payout_accounts AS a WHERE a.account_id = p_account;
+END;
+$$;
+
+ALTER FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) IS 'Removes account p_account of user p_user. A payout that has not been sent there is held (account_removed) when its turn comes. The row stays, for the books.';
+
+CREATE FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) RETURNS SETOF api.payout_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_stored CONSTANT jsonb := core._stored_result(
+        p_user, p_key, core._request_hash(p_key, record_send(ROW('payout'::text, p_amount, p_account)))
+    );
+BEGIN
+    IF v_stored IS NOT NULL THEN
+        RETURN NEXT jsonb_populate_record(NULL::api.payout_receipt, v_stored || '{"replayed": true}');
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) IS 'The receipt that api.request_payout gave for this key, if it has; a repeated request needs no second code, which would be refused as used.';
+
 CREATE TABLE core.webhook_deliveries (
     id uuid DEFAULT core.uuid7() NOT NULL,
     endpoint_id uuid NOT NULL,
@@ -4544,6 +5166,130 @@ $$;
 ALTER FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) IS 'Asks for p_amount (minor units) to be moved by hand from wallet p_from to wallet p_to. Nothing moves until somebody else calls api.approve_adjustment, within the rate adjustment_valid (days). p_reason is required. p_key makes it safe to repeat; the adjustment is returned as it is now.';
+
+CREATE FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text DEFAULT NULL::text) RETURNS api.payout_receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(p_key, record_send(ROW('payout'::text, p_amount, p_account)));
+    v_wallet_id CONSTANT uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = 'TOKEN');
+    v_account core.payout_accounts;
+    v_stored jsonb;
+    v_price numeric;
+    v_minimum bigint;
+    v_day timestamptz;
+    v_count bigint;
+    v_asked bigint;
+    v_free bigint;
+    v_pending bigint;
+    v_hold api.hold_receipt;
+    v_payout core.payouts;
+    v_receipt api.payout_receipt;
+BEGIN
+    v_account := core._share_payout_account(p_account, p_user);
+    PERFORM core._lock_wallets(ARRAY[v_wallet_id]);
+
+    v_stored := core._stored_result(p_user, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.payout_receipt, v_stored || '{"replayed": true}');
+    END IF;
+    PERFORM core._check_actor(p_user);
+    IF v_wallet_id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('user_id', p_user, 'asset', 'TOKEN'), 'Nothing was held.');
+    ELSIF v_account.id IS NULL OR v_account.removed_at IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS261', 'PAYOUT_ACCOUNT_NOT_FOUND', jsonb_build_object('account_id', p_account), 'Add an account first.'
+        );
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
+        );
+    END IF;
+
+    v_price := core._rate('token_value', 'TOKEN');
+    v_minimum := core._rate('minimum_payout', 'TOKEN');
+    v_payout.value := floor(p_amount * v_price * 10000);
+    v_payout.payout_amount := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
+    IF p_amount < v_minimum OR (v_payout.payout_amount > 0) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS160', 'PAYOUT_TOO_SMALL', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'Ask for more at once.'
+        );
+    END IF;
+
+    v_day := date_trunc('day', clock_timestamp(), 'UTC');
+    SELECT count(*), coalesce(sum(p.amount), 0)::bigint INTO v_count, v_asked
+    FROM core.payouts AS p
+    WHERE
+        p.user_id = p_user AND p.id >= core._uuid_floor(v_day) AND p.created_at >= v_day
+        AND p.status NOT IN ('failed', 'cancelled');
+    IF v_count >= core._rate('payout_day_count', 'TOKEN') OR v_asked + p_amount > core._rate('payout_day_amount', 'TOKEN') THEN
+        PERFORM core._raise(
+            'TS660', 'PAYOUT_LIMIT',
+            jsonb_build_object(
+                'count', v_count, 'count_limit', core._rate('payout_day_count', 'TOKEN')::bigint, 'amount', v_asked,
+                'amount_limit', core._rate('payout_day_amount', 'TOKEN')::bigint, 'resets_at', v_day + interval '1 day',
+                'retry_after', ceil(extract(EPOCH FROM v_day + interval '1 day' - clock_timestamp()))::integer
+            ),
+            'Ask again tomorrow (UTC).'
+        );
+    END IF;
+
+    PERFORM core._expire_holds(ARRAY[v_wallet_id]);
+    v_free := (
+        SELECT w.balance - w.held - greatest(w.minimum, 0) FROM core.wallets AS w WHERE w.id = v_wallet_id
+    );
+    v_pending := core._pending_earnings(v_wallet_id, 'TOKEN');
+    IF p_amount <= v_free AND p_amount > v_free - v_pending THEN
+        PERFORM core._raise(
+            'TS460', 'EARNINGS_PENDING',
+            jsonb_build_object(
+                'required', p_amount, 'payable', greatest(v_free - v_pending, 0), 'pending', v_pending,
+                'days', core._rate('earnings_maturity', 'TOKEN')::integer
+            ),
+            'What came in lately can be paid out when it is old enough.'
+        );
+    END IF;
+
+    v_payout.id := core.uuid7();
+    v_hold := core._place_hold(
+        v_wallet_id, p_amount, make_interval(days => core._rate('payout_open')::integer), NULL, 'payout', v_payout.id::text,
+        p_user, NULL, true
+    );
+    v_payout.reason := core._payout_review(v_account, p_amount);
+    INSERT INTO core.payouts AS n (
+        id, user_id, wallet_id, account_id, hold_id, amount, value, payout_amount, token_value, currency, provider, status, reason,
+        created_at, expected_at, next_at
+    )
+    VALUES (
+        v_payout.id, p_user, v_wallet_id, p_account, v_hold.hold_id, p_amount, v_payout.value, v_payout.payout_amount, v_price,
+        v_account.currency, v_account.provider, CASE WHEN v_payout.reason IS NULL THEN 'requested' ELSE 'held' END,
+        v_payout.reason, v_hold.created_at,
+        v_hold.created_at + make_interval(days => core._rate('payout_expected')::integer),
+        CASE WHEN v_payout.reason IS NULL THEN v_hold.created_at ELSE v_hold.expires_at END
+    )
+    RETURNING n.* INTO v_payout;
+    v_receipt := ROW(
+        v_payout.id, v_payout.status, v_payout.reason, p_amount, v_payout.value, v_payout.currency, v_payout.payout_amount,
+        v_hold.balance, v_hold.spendable, v_payout.expected_at, v_payout.created_at, false
+    );
+    PERFORM core._store_result(p_user, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._payout_event('payout.requested', v_payout);
+    IF v_payout.status = 'held' THEN
+        PERFORM core._payout_event('payout.held', v_payout);
+    END IF;
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) IS 'User p_user asks for p_amount tokens as money, at account p_account. They are held at once, at the rate token_value of this moment; payout_amount is rounded down to whole hundredths of the account''s currency. By the rates payout_review_* it is held for an operator, with the reason; otherwise a scheduler sends it. That it is the user who asks is for the caller to know (password or code). p_key makes it safe to repeat.';
 
 CREATE TABLE core.payment_events (
     provider text NOT NULL,
@@ -5387,6 +6133,54 @@ ALTER FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id 
 
 COMMENT ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) IS 'Applies event p_event of p_provider, once, and returns what became of it (outcome as in api.payment_events; repeated where it was done with before), the payment and its status. Paid: the tokens move from issuance to the buyer in the same commit. Events may come in any order.';
 
+CREATE FUNCTION api.settle_payout(p_payout uuid, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.payouts
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_payout core.payouts := core._lock_payout(p_payout);
+    v_result core.transfer_result;
+BEGIN
+    PERFORM core._check_payout_by_hand(v_payout, p_actor);
+    IF v_payout.status = 'processing' THEN
+        v_result := (core._post_transfers(
+            ARRAY[ROW(
+                (SELECT t.to_wallet_id FROM core.transfers AS t WHERE t.id = v_payout.transfer_id),
+                core._system_wallet('issuance', 'TOKEN', v_payout.user_id), v_payout.amount, 'TOKEN', 'payout_paid',
+                p_payout::text, p_actor, NULL, NULL, NULL, NULL, NULL
+            )::core.transfer_request]
+        ))[1];
+        IF v_result.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was settled.');
+        END IF;
+        UPDATE core.payouts AS p
+        SET
+            status = 'paid', reason = NULL, paid_at = v_result.created_at, paid_transfer_id = v_result.transfer_id,
+            provider_reference = coalesce(left(nullif(p_reference, ''), 255), p.provider_reference),
+            decided_by = coalesce(p_actor, p.decided_by),
+            next_at = CASE WHEN p.provider <> 'manual' THEN v_result.created_at + interval '1 hour' END
+        WHERE p.id = p_payout
+        RETURNING p.* INTO v_payout;
+        PERFORM core._payout_event('payout.paid', v_payout);
+        IF p_actor IS NOT NULL THEN
+            INSERT INTO core.audit_log (actor_id, action, subject_id, details)
+            VALUES (p_actor, 'payout.paid', p_payout, jsonb_build_object('amount', v_payout.amount, 'reference', p_reference));
+        END IF;
+    ELSIF v_payout.status <> 'paid' THEN
+        PERFORM core._refuse_payout(v_payout, 'Only a payout that has been sent can be paid.');
+    END IF;
+    RETURN QUERY SELECT p.* FROM api.payouts AS p WHERE p.payout_id = p_payout;
+END;
+$$;
+
+ALTER FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) IS 'The provider, or the bank, has paid: the payout''s tokens leave payout_clearing for issuance, once. p_reference is the provider''s. p_actor: the operator who says so; a provider''s own payouts only after payout_override days (TS361). Paid already: nothing changes.';
+
 CREATE FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text DEFAULT NULL::text) RETURNS api.payment_order
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5769,7 +6563,7 @@ $$;
 
 ALTER FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) IS 'Payments paid from p_from up to p_to, a row a currency: gross, given_back (refunded or in dispute) and net in its minor unit; tokens sold and taken back; and what the rest would be paid out at in USD (rate token_value). The platform''s margin is net less what is paid out.';
+COMMENT ON FUNCTION api.token_sales(p_from timestamp with time zone, p_to timestamp with time zone) IS 'Payments paid from p_from up to p_to, a row a currency: gross, given_back (refunded or in dispute) and net in its minor unit; tokens sold and taken back; and what the rest would be paid out at in USD (rate token_value). The platform''s margin is in api.margin.';
 
 CREATE FUNCTION api.transfer(p_from uuid, p_to uuid, p_amount bigint, p_asset text DEFAULT 'TOKEN'::text, p_key text DEFAULT NULL::text, p_kind text DEFAULT 'transfer'::text, p_reference text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid, p_metadata jsonb DEFAULT NULL::jsonb, p_event_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS api.transfer_receipt
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6798,6 +7592,77 @@ ALTER FUNCTION core._audit_payments() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._audit_payments() IS 'Broken invariants of payments, as api.audit_ledger() returns them.';
 
+CREATE FUNCTION core._audit_payouts() RETURNS TABLE(rule text, subject text, detail jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT
+        'waiting_payout_has_hold', 'payout ' || p.id::text,
+        jsonb_build_object('amount', p.amount, 'status', p.status, 'hold_status', h.status, 'held', h.amount)
+    FROM core.payouts AS p
+    LEFT JOIN core.holds AS h ON h.id = p.hold_id
+    WHERE
+        h.id IS NULL OR h.amount <> p.amount OR h.wallet_id <> p.wallet_id OR h.kind <> 'payout'
+        OR p.status IN ('requested', 'held') AND h.status NOT IN ('open', 'expired')
+    UNION ALL
+    SELECT 'payout_hold_has_payout', 'hold ' || h.id::text, jsonb_build_object('amount', h.amount)
+    FROM core.holds AS h
+    LEFT JOIN core.payouts AS p ON p.hold_id = h.id
+    WHERE h.kind = 'payout' AND (p.id IS NULL OR h.status = 'open' AND p.status NOT IN ('requested', 'held'))
+    UNION ALL
+    SELECT
+        'sent_payout_is_one_capture', 'payout ' || p.id::text,
+        jsonb_build_object('amount', p.amount, 'status', p.status, 'captured', h.captured, 'transfer_id', p.transfer_id)
+    FROM core.payouts AS p
+    INNER JOIN core.holds AS h ON h.id = p.hold_id
+    LEFT JOIN core.captures AS c ON c.hold_id = p.hold_id AND c.transfer_id = p.transfer_id
+    WHERE
+        p.transfer_id IS NOT NULL AND (c.amount IS DISTINCT FROM p.amount OR h.captured <> p.amount)
+        OR p.transfer_id IS NULL AND h.captured <> 0
+    UNION ALL
+    SELECT
+        'paid_payout_left_clearing', 'payout ' || p.id::text,
+        jsonb_build_object('amount', p.amount, 'status', p.status, 'transfer_id', p.paid_transfer_id, 'moved', t.amount)
+    FROM core.payouts AS p
+    LEFT JOIN core.transfers AS t ON t.id = p.paid_transfer_id
+    WHERE
+        p.paid_transfer_id IS NOT NULL AND NOT core._is_detached(p.paid_transfer_id)
+        AND (t.id IS NULL OR t.amount <> p.amount OR t.kind <> 'payout_paid' OR t.reference IS DISTINCT FROM p.id::text)
+    UNION ALL
+    SELECT 'payout_transfer_has_payout', 'transfer ' || t.id::text, jsonb_build_object('kind', t.kind, 'amount', t.amount)
+    FROM core.transfers AS t
+    LEFT JOIN core.payouts AS p ON p.transfer_id = t.id
+    LEFT JOIN core.payouts AS q ON q.paid_transfer_id = t.id
+    WHERE t.kind = 'payout' AND p.id IS NULL OR t.kind = 'payout_paid' AND q.id IS NULL
+    UNION ALL
+    SELECT
+        'closed_payout_is_given_back_once', 'payout ' || p.id::text,
+        jsonb_build_object('amount', p.amount, 'status', p.status, 'given_back', r.amount, 'of_paid', s.amount, 'hold_status', h.status)
+    FROM core.payouts AS p
+    INNER JOIN core.holds AS h ON h.id = p.hold_id
+    LEFT JOIN (
+        SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
+    ) AS r ON r.original_id = p.transfer_id
+    LEFT JOIN (
+        SELECT x.original_id, sum(x.amount) AS amount FROM core.refunds AS x GROUP BY x.original_id
+    ) AS s ON s.original_id = p.paid_transfer_id
+    WHERE CASE
+        WHEN p.status NOT IN ('failed', 'cancelled') THEN coalesce(r.amount, s.amount) IS NOT NULL
+        WHEN p.transfer_id IS NULL THEN h.status NOT IN ('released', 'expired') OR h.captured <> 0
+        ELSE r.amount IS DISTINCT FROM p.amount OR s.amount IS DISTINCT FROM CASE WHEN p.paid_transfer_id IS NOT NULL THEN p.amount END
+    END
+    UNION ALL
+    SELECT
+        'clearing_is_processing_payouts', 'asset TOKEN',
+        jsonb_build_object('payout_clearing', w.balance, 'processing', coalesce(p.amount, 0))
+    FROM (SELECT sum(c.balance) AS balance FROM core.wallets AS c WHERE c.purpose = 'payout_clearing' AND c.asset = 'TOKEN') AS w
+    CROSS JOIN (SELECT sum(o.amount) AS amount FROM core.payouts AS o WHERE o.status = 'processing') AS p
+    WHERE w.balance <> coalesce(p.amount, 0)
+$$;
+
+ALTER FUNCTION core._audit_payouts() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._audit_payouts() IS 'Broken invariants of payouts, as api.audit_ledger() returns them.';
+
 CREATE FUNCTION core._audit_refunds() RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -7208,6 +8073,52 @@ ALTER FUNCTION core._check_admin(p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_admin(p_actor uuid) IS 'Raises when the user who is said to act does not exist, is suspended or is no administrator; nothing where none is named (then it is the database login that acts).';
 
+CREATE FUNCTION core._check_operator(p_actor uuid, p_user uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    PERFORM core._check_actor(p_actor);
+    IF EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT u.roles && ARRAY['operator', 'admin']) THEN
+        PERFORM core._raise(
+            'TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'operator'), 'Only an operator may.'
+        );
+    ELSIF p_actor = p_user THEN
+        PERFORM core._raise(
+            'TS503', 'SAME_PERSON', jsonb_build_object('user_id', p_actor), 'Somebody else has to decide about your payout.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_operator(p_actor uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_operator(p_actor uuid, p_user uuid) IS 'Raises when the user who is said to act does not exist, is suspended, is neither operator nor admin, or is p_user; nothing where none is named (then it is the database login that acts).';
+
+CREATE FUNCTION core._check_payout_by_hand(p_payout core.payouts, p_actor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    PERFORM core._check_operator(p_actor, p_payout.user_id);
+    IF
+        p_actor IS NOT NULL AND p_payout.provider <> 'manual' AND p_payout.status = 'processing'
+        AND p_payout.processing_at + make_interval(days => core._rate('payout_override')::integer) > clock_timestamp()
+    THEN
+        PERFORM core._raise(
+            'TS361', 'PAYOUT_WITH_PROVIDER',
+            jsonb_build_object(
+                'payout_id', p_payout.id, 'provider', p_payout.provider,
+                'from', p_payout.processing_at + make_interval(days => core._rate('payout_override')::integer)
+            ),
+            'The provider is asked about it; by hand it can be closed from then on.'
+        );
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._check_payout_by_hand(p_payout core.payouts, p_actor uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_payout_by_hand(p_payout core.payouts, p_actor uuid) IS 'Raises when p_actor is named and may not say what became of the payout; nothing where none is named (then it is a scheduler, or a database login).';
+
 CREATE FUNCTION core._check_reason(p_reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -7276,7 +8187,8 @@ CREATE FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata j
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
         WHEN NOT p_own AND p_kind IN (
-            'tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block', 'purchase', 'purchase_restored'
+            'tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block', 'purchase', 'purchase_restored',
+            'payout', 'payout_paid'
         )
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255
@@ -7991,6 +8903,22 @@ ALTER FUNCTION core._follow_refusal(p_user uuid, p_channel text) OWNER TO tesser
 
 COMMENT ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) IS 'Why user p_user may not follow channel p_channel; NULL: they may. stream: as core._access_reason; call: its two people; user, creator: oneself; ops: operators and admins.';
 
+CREATE FUNCTION core._free_payout(p_payout core.payouts) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_payout.wallet_id]);
+    PERFORM core._expire_holds(ARRAY[p_payout.wallet_id]);
+    IF EXISTS (SELECT FROM core.holds AS h WHERE h.id = p_payout.hold_id AND h.status = 'open') THEN
+        PERFORM api.release_hold(p_payout.hold_id);
+    END IF;
+END;
+$$;
+
+ALTER FUNCTION core._free_payout(p_payout core.payouts) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._free_payout(p_payout core.payouts) IS 'Releases the hold of a payout that was never sent; nothing where it has expired.';
+
 CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
     LANGUAGE plpgsql
     AS $$
@@ -8035,7 +8963,8 @@ BEGIN
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
         error_code, error, detail
     )
-    WHERE o.error_code IS NULL;
+    -- between two wallets of the system's own there is nobody to tell
+    WHERE o.error_code IS NULL AND coalesce(o.from_owner_id, o.to_owner_id) IS NOT NULL;
     RETURN QUERY SELECT r.* FROM unnest(v_results) AS r;
 END;
 $$;
@@ -8231,6 +9160,11 @@ CREATE FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint
                 'hold_id', p_id, 'hold_status', CASE p_hold.status WHEN 'open' THEN 'expired' ELSE p_hold.status END,
                 'expires_at', p_hold.expires_at
             ))::core.refusal
+        -- its own functions have moved the payout on by then
+        WHEN p_hold.kind = 'payout' AND EXISTS (
+            SELECT FROM core.payouts AS p WHERE p.hold_id = p_hold.id AND p.status IN ('requested', 'held')
+        )
+            THEN ROW('TS362', 'HOLD_IN_USE', jsonb_build_object('hold_id', p_id, 'kind', p_hold.kind))::core.refusal
         WHEN p_amount < 1
             THEN ROW('TS102', 'INVALID_AMOUNT', jsonb_build_object(
                 'amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000
@@ -8427,6 +9361,24 @@ $$;
 ALTER FUNCTION core._lock_payment_of(p_event core.payment_events) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_payment_of(p_event core.payment_events) IS 'The payment that an event is about, locked; all NULL where there is none.';
+
+CREATE FUNCTION core._lock_payout(p_payout uuid, p_user uuid DEFAULT NULL::uuid) RETURNS core.payouts
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_payout core.payouts;
+BEGIN
+    SELECT p.* INTO v_payout FROM core.payouts AS p WHERE p.id = p_payout FOR NO KEY UPDATE;
+    IF v_payout.id IS NULL OR v_payout.user_id <> p_user THEN
+        PERFORM core._raise('TS260', 'PAYOUT_NOT_FOUND', jsonb_build_object('payout_id', p_payout), 'api.payouts lists them.');
+    END IF;
+    RETURN v_payout;
+END;
+$$;
+
+ALTER FUNCTION core._lock_payout(p_payout uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_payout(p_payout uuid, p_user uuid) IS 'The payout, locked; raises when there is none, or p_user is named and it is another''s.';
 
 CREATE FUNCTION core._lock_streams(p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -9392,6 +10344,173 @@ ALTER FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) 
 
 COMMENT ON FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) IS 'The row with what a provider has to know besides: the package''s name, the buyer''s e-mail address and their name at the provider.';
 
+CREATE FUNCTION core._payout_event(p_type text, p_payout core.payouts) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        p_type,
+        array_remove(
+            ARRAY[
+                'user:' || p_payout.user_id::text,
+                (
+                    SELECT 'creator:' || u.id::text FROM core.users AS u
+                    WHERE u.id = p_payout.user_id AND 'creator' = ANY (u.roles)
+                ),
+                CASE WHEN p_type = 'payout.held' THEN 'ops' END
+            ],
+            NULL
+        ),
+        jsonb_build_object(
+            'payout_id', p_payout.id, 'user_id', p_payout.user_id, 'status', p_payout.status, 'reason', p_payout.reason,
+            'amount', p_payout.amount, 'currency', p_payout.currency, 'payout_amount', p_payout.payout_amount,
+            'provider', p_payout.provider, 'expected_at', p_payout.expected_at
+        )
+    )
+$$;
+
+ALTER FUNCTION core._payout_event(p_type text, p_payout core.payouts) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) IS 'Writes an event of a payout, for its user alone: to user:<id>, and to creator:<id> where they are a creator, both of which nobody else may follow. Of one that is held operators hear too (ops).';
+
+CREATE FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    RETURN CASE
+        WHEN p_account.created_at > clock_timestamp() - make_interval(days => core._rate('payout_review_account', 'TOKEN')::integer)
+            THEN 'new_account'
+        WHEN p_amount > core._rate('payout_review_amount', 'TOKEN') THEN 'large_amount'
+        WHEN core._rate('payout_review_first', 'TOKEN') > (
+            SELECT count(*) FROM core.payouts AS p WHERE p.user_id = p_account.user_id AND p.status = 'paid'
+        ) THEN 'first_payout'
+    END;
+END;
+$$;
+
+ALTER FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) IS 'new_account, large_amount or first_payout, by the rates payout_review_*; NULL for a payout that needs nobody''s eyes.';
+
+CREATE FUNCTION core._pending_earnings(p_wallet uuid, p_asset text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    v_days CONSTANT integer := core._rate('earnings_maturity', p_asset);
+    v_from timestamptz;
+    v_seq bigint;
+    v_pending bigint;
+BEGIN
+    IF v_days = 0 THEN
+        RETURN 0;
+    END IF;
+    v_from := statement_timestamp() - make_interval(days => v_days);
+    v_seq := (core._entry_at(p_wallet, v_from)).seq;
+    -- the ids' bound leaves out months that are over: one month of entries is one partition
+    SELECT coalesce(sum(t.amount - r.given_back), 0) INTO v_pending
+    FROM core.entries AS e
+    CROSS JOIN LATERAL (
+        SELECT m.id, m.amount, m.kind FROM core.transfers AS m WHERE m.id = e.transfer_id LIMIT 1
+    ) AS t
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.amount), 0) AS given_back FROM core.refunds AS f WHERE f.original_id = t.id
+    ) AS r
+    WHERE
+        e.wallet_id = p_wallet AND e.seq > v_seq AND e.amount > 0 AND t.kind <> 'refund'
+        AND e.transfer_id >= core._uuid_floor(date_trunc('month', v_from AT TIME ZONE 'UTC') AT TIME ZONE 'UTC');
+    RETURN v_pending;
+END;
+$$;
+
+ALTER FUNCTION core._pending_earnings(p_wallet uuid, p_asset text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._pending_earnings(p_wallet uuid, p_asset text) IS 'Minor units that came into a wallet within the last earnings_maturity days and were not taken back; what was given back to it (kind refund) does not count. Spending takes the oldest first, so what can be paid out is what can be spent less this. Reads the entries of those days only, and none while the rate is 0.';
+
+CREATE FUNCTION core._place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_own boolean) RETURNS api.hold_receipt
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_hash CONSTANT bytea := core._request_hash(
+        p_key, record_send(ROW('hold'::text, p_wallet, p_amount, p_expires_in, p_kind, p_reference, p_metadata))
+    );
+    v_status CONSTANT text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
+    v_refusal CONSTANT core.refusal := core._check_transfer(
+        p_kind, p_reference, p_metadata, p_key, p_actor, v_status, p_own => p_own
+    );
+    v_stored jsonb;
+    v_wallet core.wallets;
+    v_spendable bigint;
+    v_now timestamptz;
+    v_hold core.holds;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_wallet]);
+
+    v_stored := core._stored_result(p_actor, p_key, v_hash);
+    IF v_stored IS NOT NULL THEN
+        RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
+    ELSIF v_refusal.error_code IS NOT NULL THEN
+        PERFORM core._raise(v_refusal.error_code, v_refusal.error, v_refusal.detail, 'Nothing was held.');
+    ELSIF (p_amount BETWEEN 1 AND 1000000000000000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object('amount', p_amount, 'minimum', 1, 'maximum', 1000000000000000), 'Nothing was held.'
+        );
+    ELSIF (p_expires_in > interval '0' AND p_expires_in <= interval '366 days') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'expires_in', 'maximum_seconds', 31622400),
+            'A hold lasts more than nothing and at most 366 days.'
+        );
+    END IF;
+    PERFORM core._expire_holds(ARRAY[p_wallet]);
+    SELECT w.* INTO v_wallet FROM core.wallets AS w WHERE w.id = p_wallet;
+    -- not on overdraft: a negative minimum counts as none
+    v_spendable := v_wallet.balance - v_wallet.held - greatest(v_wallet.minimum, 0);
+    IF v_wallet.id IS NULL THEN
+        PERFORM core._raise('TS210', 'WALLET_NOT_FOUND', jsonb_build_object('wallet_id', p_wallet), 'Nothing was held.');
+    ELSIF v_wallet.status <> 'active' THEN
+        PERFORM core._raise(
+            CASE v_wallet.status WHEN 'closed' THEN 'TS311' ELSE 'TS310' END,
+            CASE v_wallet.status WHEN 'closed' THEN 'WALLET_CLOSED' ELSE 'WALLET_FROZEN' END,
+            jsonb_build_object('wallet_id', p_wallet, 'wallet_status', v_wallet.status), 'Nothing was held.'
+        );
+    ELSIF v_spendable < p_amount THEN
+        PERFORM core._raise(
+            'TS401', 'INSUFFICIENT_TOKENS',
+            jsonb_build_object(
+                'required', p_amount, 'current', v_spendable, 'shortfall', p_amount - v_spendable,
+                'asset', v_wallet.asset
+            ),
+            'Nothing was held. A hold never draws on an overdraft.'
+        );
+    END IF;
+
+    v_now := clock_timestamp();
+    v_receipt := ROW(
+        core.uuid7(), p_wallet, 'open', p_amount, 0, p_amount, v_wallet.balance, v_spendable - p_amount, NULL,
+        v_now + p_expires_in, v_now, false
+    );
+    UPDATE core.wallets AS w SET held = w.held + p_amount WHERE w.id = p_wallet;
+    INSERT INTO core.holds (
+        id, wallet_id, amount, created_at, expires_at, actor_id, asset, kind, db_user, reference, metadata
+    )
+    VALUES (
+        v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
+        CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
+    )
+    RETURNING * INTO v_hold;
+    PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
+    RETURN v_receipt;
+END;
+$$;
+
+ALTER FUNCTION core._place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_own boolean) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_own boolean) IS 'As api.place_hold; p_own: the kind is the caller''s own, so it may be one that is reserved.';
+
 CREATE FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) RETURNS integer[]
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -9886,6 +11005,21 @@ ALTER FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) OWNER TO te
 
 COMMENT ON FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) IS 'A refund with what its provider has to know of the payment.';
 
+CREATE FUNCTION core._refuse_payout(p_payout core.payouts, p_hint text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM core._raise(
+        'TS360', 'PAYOUT_STATE',
+        jsonb_build_object('payout_id', p_payout.id, 'payout_status', p_payout.status, 'reason', p_payout.reason), p_hint
+    );
+END;
+$$;
+
+ALTER FUNCTION core._refuse_payout(p_payout core.payouts, p_hint text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._refuse_payout(p_payout core.payouts, p_hint text) IS 'Raises TS360 with the state of the payout.';
+
 CREATE FUNCTION core._refuse_stream(p_field text, p_hint text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -10247,6 +11381,16 @@ ALTER FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zo
 
 COMMENT ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) IS 'Brings a locked call up to p_now, as if it stopped then; whether it still goes on. p_actor, one of its people, counts as seen.';
 
+CREATE FUNCTION core._share_payout_account(p_account uuid, p_user uuid) RETURNS core.payout_accounts
+    LANGUAGE sql
+    AS $$
+    SELECT a.* FROM core.payout_accounts AS a WHERE a.id = p_account AND a.user_id = p_user FOR SHARE
+$$;
+
+ALTER FUNCTION core._share_payout_account(p_account uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._share_payout_account(p_account uuid, p_user uuid) IS 'The account, if it is the user''s, removed or not; whoever removes it waits.';
+
 CREATE FUNCTION core._shut_partition(p_partition text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10442,6 +11586,70 @@ $$;
 ALTER FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) IS 'Takes back p_amount of transfer p_transfer, of which the caller knows that so much is left; the part that the payee had spent is their debt.';
+
+CREATE FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_clearing CONSTANT uuid := core._system_wallet('payout_clearing', 'TOKEN', p_payout.id);
+    v_payout core.payouts;
+    v_hold core.holds;
+    v_refusal text;
+    v_receipt api.hold_receipt;
+BEGIN
+    PERFORM core._lock_wallets(ARRAY[p_payout.wallet_id, v_clearing]);
+    PERFORM core._expire_holds(ARRAY[p_payout.wallet_id]);
+    SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_payout.hold_id;
+    IF v_hold.status <> 'open' THEN
+        UPDATE core.payouts AS p
+        SET status = 'cancelled', reason = 'not_sent_in_time', closed_at = clock_timestamp(), next_at = NULL
+        WHERE p.id = p_payout.id
+        RETURNING p.* INTO v_payout;
+        PERFORM core._payout_event('payout.cancelled', v_payout);
+        RETURN v_payout.reason;
+    ELSIF p_payout.status = 'held' THEN
+        -- due by a clock that has run on a little faster than that of its hold
+        UPDATE core.payouts AS p SET next_at = v_hold.expires_at + interval '1 second' WHERE p.id = p_payout.id;
+        RETURN p_payout.reason;
+    END IF;
+    v_refusal := CASE
+        WHEN (SELECT u.status FROM core.users AS u WHERE u.id = p_payout.user_id) <> 'active' THEN 'user_suspended'
+        WHEN (SELECT w.debt FROM core.wallets AS w WHERE w.id = p_payout.wallet_id) > 0 THEN 'debt'
+        WHEN p_account.removed_at IS NOT NULL THEN 'account_removed'
+    END;
+    IF v_refusal IS NULL THEN
+        BEGIN
+            -- first: the hold of a payout that waits is nobody's to capture
+            UPDATE core.payouts AS p
+            SET
+                status = 'processing', reason = NULL, processing_at = clock_timestamp(),
+                transfer_id = '00000000-0000-0000-0000-000000000000',
+                next_at = CASE WHEN p.provider <> 'manual' THEN p.next_at END
+            WHERE p.id = p_payout.id;
+            v_receipt := api.capture_hold(p_payout.hold_id, v_clearing);
+            UPDATE core.payouts AS p
+            SET transfer_id = v_receipt.transfer_id
+            WHERE p.id = p_payout.id
+            RETURNING p.* INTO v_payout;
+            PERFORM core._payout_event('payout.processing', v_payout);
+            RETURN NULL;
+        EXCEPTION
+            WHEN SQLSTATE 'TS310' OR SQLSTATE 'TS311' OR SQLSTATE 'TS314' OR SQLSTATE 'TS601' THEN
+                v_refusal := lower(sqlerrm);
+        END;
+    END IF;
+    UPDATE core.payouts AS p
+    SET status = 'held', reason = v_refusal, next_at = v_hold.expires_at
+    WHERE p.id = p_payout.id
+    RETURNING p.* INTO v_payout;
+    PERFORM core._payout_event('payout.held', v_payout);
+    RETURN v_refusal;
+END;
+$$;
+
+ALTER FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) IS 'Captures the hold of a requested payout into payout_clearing and lets it be processing; NULL. Or why not: user_suspended, debt, account_removed, wallet_frozen, wallet_closed, velocity_limit… and it is held; not_sent_in_time, and it is cancelled.';
 
 CREATE FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) RETURNS bigint[]
     LANGUAGE plpgsql IMMUTABLE
@@ -11206,6 +12414,70 @@ CREATE VIEW api.live_rooms AS
 ALTER VIEW api.live_rooms OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.live_rooms IS 'Rooms of the media server that somebody was let into, the stream or call (subject_id) they are for, since when that is over (or somebody was seen there after that; NULL: it goes on), and when the room was closed.';
+
+CREATE VIEW api.payout_days AS
+ SELECT ((paid_at AT TIME ZONE 'UTC'::text))::date AS day,
+    provider,
+    currency,
+    count(*) AS payouts,
+    (sum(amount))::bigint AS amount,
+    (sum(value))::bigint AS value,
+    (sum(payout_amount))::bigint AS payout_amount
+   FROM core.payouts p
+  WHERE (status = 'paid'::text)
+  GROUP BY (((paid_at AT TIME ZONE 'UTC'::text))::date), provider, currency;
+
+ALTER VIEW api.payout_days OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and payout_amount in ten-thousandths of the currency. What was taken back is not in it.';
+
+CREATE VIEW api.sale_days AS
+ SELECT ((paid_at AT TIME ZONE 'UTC'::text))::date AS day,
+    provider,
+    currency,
+    count(*) AS payments,
+    (sum((tokens - reversed)))::bigint AS amount,
+    (sum((amount - LEAST((refunded + disputed), amount))))::bigint AS net
+   FROM core.payments p
+  WHERE (paid_at IS NOT NULL)
+  GROUP BY (((paid_at AT TIME ZONE 'UTC'::text))::date), provider, currency;
+
+ALTER VIEW api.sale_days OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.sale_days IS 'What tokens were sold for, by day (UTC) of payment, provider and currency: tokens less those taken back, and net, which is the money less what was refunded or is disputed, in the minor unit of the currency.';
+
+CREATE VIEW api.margin AS
+ SELECT d.day,
+    'payouts'::text AS source,
+    (sum(d.amount))::bigint AS amount,
+    (- (sum(d.value))::bigint) AS value
+   FROM api.payout_days d
+  GROUP BY d.day
+UNION ALL
+ SELECT s.day,
+    'token_sales'::text AS source,
+    (sum(s.amount))::bigint AS amount,
+    (
+        CASE
+            WHEN bool_and((c.value IS NOT NULL)) THEN sum(floor((((s.net)::numeric * c.value) * (
+            CASE
+                WHEN (s.currency = ANY (ARRAY['BIF'::text, 'CLP'::text, 'DJF'::text, 'GNF'::text, 'JPY'::text, 'KMF'::text, 'KRW'::text, 'MGA'::text, 'PYG'::text, 'RWF'::text, 'UGX'::text, 'VND'::text, 'VUV'::text, 'XAF'::text, 'XOF'::text, 'XPF'::text])) THEN 10000
+                ELSE 100
+            END)::numeric)))
+            ELSE NULL::numeric
+        END)::bigint AS value
+   FROM (api.sale_days s
+     LEFT JOIN LATERAL ( SELECT r.value
+           FROM (core.rates r
+             CROSS JOIN LATERAL ( SELECT (((s.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text) AS midnight) m)
+          WHERE ((r.name = 'currency_value'::text) AND (r.scope = lower(s.currency)))
+          ORDER BY ((r.valid_from < m.midnight) AND (COALESCE(r.valid_to, 'infinity'::timestamp with time zone) >= m.midnight)) DESC, r.valid_from DESC
+         LIMIT 1) c ON (true))
+  GROUP BY s.day;
+
+ALTER VIEW api.margin OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.margin IS 'What the platform earns, by day (UTC) and source: tokens, and ten-thousandths of a US dollar, negative where it pays. The margin is the sum of value. Sales count what their currency was worth at the end of the day (rate currency_value; the newest one where there was none yet); value is NULL where a currency of that day has no such rate at all.';
 
 CREATE TABLE core.payment_customers (
     user_id uuid NOT NULL,
@@ -12028,6 +13300,23 @@ ALTER TABLE core.tips_default OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.tips_default IS 'Partition of core.tips, by id: what no other one takes; empty unless api.make_partitions was not run for long.';
 
+CREATE TABLE core.totp_secrets (
+    user_id uuid NOT NULL,
+    key_id text NOT NULL,
+    secret bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    confirmed_at timestamp with time zone,
+    last_step bigint DEFAULT 0 NOT NULL
+);
+
+ALTER TABLE core.totp_secrets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.totp_secrets IS 'Secrets of users'' authenticator apps (RFC 6238), encrypted by the application like payout accounts.';
+
+COMMENT ON COLUMN core.totp_secrets.confirmed_at IS 'When a first code was right: from then on codes are asked for.';
+
+COMMENT ON COLUMN core.totp_secrets.last_step IS 'The time step of the last code that was taken: it and those before it are taken no more.';
+
 CREATE TABLE core.transfers_default (
     id uuid CONSTRAINT transfers_id_not_null NOT NULL,
     from_wallet_id uuid CONSTRAINT transfers_from_wallet_id_not_null NOT NULL,
@@ -12205,6 +13494,15 @@ ALTER TABLE ONLY core.payment_transfers
 ALTER TABLE ONLY core.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.payout_accounts
+    ADD CONSTRAINT payout_accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.payout_reports
+    ADD CONSTRAINT payout_reports_pkey PRIMARY KEY (payout_id);
+
+ALTER TABLE ONLY core.payouts
+    ADD CONSTRAINT payouts_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY core.provider_days
     ADD CONSTRAINT provider_days_pkey PRIMARY KEY (provider, day);
 
@@ -12279,6 +13577,9 @@ ALTER TABLE ONLY core.tips_default
 
 ALTER TABLE ONLY core.token_packages
     ADD CONSTRAINT token_packages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.totp_secrets
+    ADD CONSTRAINT totp_secrets_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY core.transfers
     ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
@@ -12384,6 +13685,20 @@ CREATE INDEX payments_check_at_idx ON core.payments USING btree (check_at) WHERE
 CREATE INDEX payments_paid_at_idx ON core.payments USING btree (paid_at) WHERE (paid_at IS NOT NULL);
 
 CREATE INDEX payments_reference_idx ON core.payments USING btree (provider, reference) WHERE (reference IS NOT NULL);
+
+CREATE INDEX payout_accounts_key_idx ON core.payout_accounts USING btree (key_id, id);
+
+CREATE INDEX payout_accounts_user_idx ON core.payout_accounts USING btree (user_id, created_at);
+
+CREATE INDEX payouts_due_idx ON core.payouts USING btree (next_at) WHERE (next_at IS NOT NULL);
+
+CREATE UNIQUE INDEX payouts_hold_key ON core.payouts USING btree (hold_id);
+
+CREATE INDEX payouts_open_idx ON core.payouts USING btree (status, id) WHERE (status = ANY (ARRAY['requested'::text, 'held'::text, 'processing'::text]));
+
+CREATE INDEX payouts_provider_idx ON core.payouts USING btree (provider, processing_at) WHERE (processing_at IS NOT NULL);
+
+CREATE INDEX payouts_user_idx ON core.payouts USING btree (user_id, id);
 
 CREATE INDEX provider_records_record_id_idx ON core.provider_records USING btree (provider, kind, record_id);
 
@@ -12513,6 +13828,14 @@ CREATE TRIGGER payments_guard_history BEFORE DELETE OR TRUNCATE ON core.payments
 
 CREATE TRIGGER payments_guard_writes BEFORE INSERT OR UPDATE ON core.payments FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
+CREATE TRIGGER payout_accounts_guard_history BEFORE DELETE OR TRUNCATE ON core.payout_accounts FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payout_accounts_guard_writes BEFORE INSERT OR UPDATE ON core.payout_accounts FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payouts_guard_history BEFORE DELETE OR TRUNCATE ON core.payouts FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER payouts_guard_writes BEFORE INSERT OR UPDATE ON core.payouts FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
+
 CREATE TRIGGER rates_guard_history BEFORE DELETE OR TRUNCATE ON core.rates FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
 
 CREATE TRIGGER rates_guard_writes BEFORE UPDATE ON core.rates FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger('Use api.set_rate and api.end_rate; rows of the audit log and of adjustments are not for changing.');
@@ -12560,6 +13883,18 @@ ALTER TABLE ONLY core.creator_settings
 ALTER TABLE ONLY core.partitions
     ADD CONSTRAINT partitions_table_name_fkey FOREIGN KEY (table_name) REFERENCES core.partitioned(name);
 
+ALTER TABLE ONLY core.payout_accounts
+    ADD CONSTRAINT payout_accounts_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.payout_reports
+    ADD CONSTRAINT payout_reports_payout_id_fkey FOREIGN KEY (payout_id) REFERENCES core.payouts(id);
+
+ALTER TABLE ONLY core.payouts
+    ADD CONSTRAINT payouts_account_id_fkey FOREIGN KEY (account_id) REFERENCES core.payout_accounts(id);
+
+ALTER TABLE ONLY core.payouts
+    ADD CONSTRAINT payouts_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
 ALTER TABLE ONLY core.rates
     ADD CONSTRAINT rates_asset_fkey FOREIGN KEY (asset) REFERENCES core.assets(code);
 
@@ -12568,6 +13903,9 @@ ALTER TABLE ONLY core.refresh_tokens
 
 ALTER TABLE ONLY core.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
+
+ALTER TABLE ONLY core.totp_secrets
+    ADD CONSTRAINT totp_secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES core.users(id);
 
 ALTER TABLE ONLY core.users
     ADD CONSTRAINT users_referred_by_id_fkey FOREIGN KEY (referred_by_id) REFERENCES core.users(id);
@@ -12652,6 +13990,30 @@ GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.accept_call(p_call uuid, p_actor uuid) TO tessera_dba;
 
+REVOKE ALL ON TABLE core.payout_accounts FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN,UPDATE ON TABLE core.payout_accounts TO tessera_owner;
+GRANT SELECT ON TABLE core.payout_accounts TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payout_accounts TO tessera_ledger;
+GRANT SELECT ON TABLE core.payout_accounts TO tessera_app;
+GRANT SELECT ON TABLE core.payout_accounts TO tessera_scheduler;
+
+GRANT UPDATE(key_id) ON TABLE core.payout_accounts TO tessera_ledger;
+
+GRANT UPDATE(details) ON TABLE core.payout_accounts TO tessera_ledger;
+
+GRANT UPDATE(removed_at) ON TABLE core.payout_accounts TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payout_accounts TO tessera_app;
+GRANT SELECT ON TABLE api.payout_accounts TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payout_accounts TO tessera_dba;
+GRANT SELECT ON TABLE api.payout_accounts TO tessera_readonly;
+GRANT SELECT ON TABLE api.payout_accounts TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) TO tessera_app;
+GRANT ALL ON FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.add_payout_account(p_account uuid, p_user uuid, p_provider text, p_currency text, p_masked text, p_key_id text, p_details bytea) TO tessera_dba;
+
 REVOKE ALL ON TABLE core.adjustments FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.adjustments TO tessera_owner;
 GRANT SELECT ON TABLE core.adjustments TO tessera_dba;
@@ -12679,6 +14041,63 @@ REVOKE ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) F
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.approve_adjustment(p_adjustment uuid, p_actor uuid) TO tessera_dba;
+
+GRANT SELECT ON TABLE core.payout_reports TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(state) ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(reference) ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(amount) ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(currency) ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(reason) ON TABLE core.payout_reports TO tessera_ledger;
+
+GRANT UPDATE(reported_at) ON TABLE core.payout_reports TO tessera_ledger;
+
+REVOKE ALL ON TABLE core.payouts FROM tessera_owner;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN,UPDATE ON TABLE core.payouts TO tessera_owner;
+GRANT SELECT ON TABLE core.payouts TO tessera_dba;
+GRANT SELECT,INSERT ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(reason) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(processing_at) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(paid_at) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(closed_at) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(next_at) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(sending_at) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(lease) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(attempts) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(provider_reference) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(transfer_id) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(paid_transfer_id) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT UPDATE(decided_by) ON TABLE core.payouts TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.payouts TO tessera_app;
+GRANT SELECT ON TABLE api.payouts TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payouts TO tessera_dba;
+GRANT SELECT ON TABLE api.payouts TO tessera_readonly;
+GRANT SELECT ON TABLE api.payouts TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.approve_payout(p_payout uuid, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.attach_month(p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.attach_month(p_what text) TO tessera_dba;
@@ -12727,6 +14146,11 @@ REVOKE ALL ON FUNCTION api.cancel_no_shows(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.cancel_no_shows(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.cancel_payout(p_payout uuid, p_user uuid) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.stream_totals TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.stream_totals TO tessera_ledger;
@@ -12805,6 +14229,11 @@ REVOKE ALL ON FUNCTION api.claim_payments(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.claim_payments(p_limit integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.claim_payout(p_lease interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.claim_payout(p_lease interval) TO tessera_app;
+GRANT ALL ON FUNCTION api.claim_payout(p_lease interval) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.claim_payout(p_lease interval) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.assets TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.assets TO tessera_ledger;
@@ -12904,6 +14333,11 @@ GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.due_payment_events(p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.earnings_statement(p_user uuid, p_year integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.earnings_statement(p_user uuid, p_year integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.earnings_statement(p_user uuid, p_year integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.earnings_statement(p_user uuid, p_year integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.end_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
@@ -12949,6 +14383,11 @@ GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.fail_payout(p_payout uuid, p_reason text, p_reference text, p_actor uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) TO tessera_scheduler;
@@ -12978,6 +14417,11 @@ REVOKE ALL ON FUNCTION api.hold_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.hold_lag() TO tessera_app;
 GRANT ALL ON FUNCTION api.hold_lag() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.hold_lag() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.hold_payout(p_payout uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.keep_channel_events() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_app;
@@ -13077,6 +14521,11 @@ GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_pr
 GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.note_payment_refund(p_refund uuid, p_status text, p_provider_refund text, p_failure text) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) TO tessera_app;
+GRANT ALL ON FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.note_payout(p_payout uuid, p_lease uuid, p_state text, p_again_in interval, p_reference text, p_amount bigint, p_currency text, p_reason text) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) TO tessera_app;
 GRANT ALL ON FUNCTION api.note_provider_day(p_provider text, p_day date, p_records jsonb) TO tessera_scheduler;
@@ -13111,6 +14560,16 @@ REVOKE ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.pause_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.payout_balance(p_user uuid, OUT pending bigint, OUT payable bigint, OUT in_payouts bigint, OUT minimum bigint, OUT maturity_days integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) TO tessera_app;
+GRANT ALL ON FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.payout_lag(OUT lag interval, OUT requested bigint, OUT held bigint, OUT processing bigint, OUT unknown bigint, OUT tokens bigint) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb) TO tessera_app;
@@ -13147,6 +14606,16 @@ GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_app;
 GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.reconcile(p_provider text, p_day date) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reconcile_payouts(p_provider text, p_day date, p_records api.payout_record[]) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) TO tessera_app;
+GRANT ALL ON FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.reencrypt_payout_account(p_account uuid, p_old_key_id text, p_key_id text, p_details bytea) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.refund_transfer(p_transfer uuid, p_amount bigint, p_key text, p_policy text, p_reason text, p_actor uuid) TO tessera_scheduler;
@@ -13181,6 +14650,16 @@ REVOKE ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor
 GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.remove_payout_account(p_account uuid, p_user uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_app;
+GRANT ALL ON FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.repeat_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.webhook_deliveries TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_deliveries TO tessera_ledger;
@@ -13237,6 +14716,11 @@ REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount b
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_app;
+GRANT ALL ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.request_payout(p_user uuid, p_amount bigint, p_account uuid, p_key text) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.payment_events TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.payment_events TO tessera_ledger;
@@ -13346,6 +14830,11 @@ REVOKE ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT pay
 GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_app;
 GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.settle_payment(p_provider text, p_event text, OUT payment_id uuid, OUT outcome text, OUT status text, OUT error text) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.settle_payout(p_payout uuid, p_reference text, p_actor uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.start_payment(p_payment uuid, p_reference text, p_checkout_url text, p_customer text) TO tessera_app;
@@ -13518,6 +15007,8 @@ REVOKE ALL ON FUNCTION core._audit_holds() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_payments() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._audit_payouts() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._audit_refunds() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._audit_tickets() FROM PUBLIC;
@@ -13537,6 +15028,10 @@ REVOKE ALL ON FUNCTION core._channel_day(p_from timestamp with time zone) FROM P
 REVOKE ALL ON FUNCTION core._check_actor(p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_admin(p_actor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_operator(p_actor uuid, p_user uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._check_payout_by_hand(p_payout core.payouts, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._check_reason(p_reason text) FROM PUBLIC;
 
@@ -13610,6 +15105,8 @@ REVOKE ALL ON FUNCTION core._first_unrelayed(p_base pg_snapshot, p_floor bigint)
 
 REVOKE ALL ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._free_payout(p_payout core.payouts) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) FROM PUBLIC;
@@ -13659,6 +15156,8 @@ REVOKE ALL ON FUNCTION core._lock_buyers(p_cases core.ticket_case[]) FROM PUBLIC
 REVOKE ALL ON FUNCTION core._lock_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_payment_of(p_event core.payment_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_payout(p_payout uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 
@@ -13723,6 +15222,14 @@ REVOKE ALL ON FUNCTION core._payment_event(p_type text, p_payment uuid) FROM PUB
 
 REVOKE ALL ON FUNCTION core._payment_order(p_payment core.payments, p_replayed boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._payout_event(p_type text, p_payout core.payouts) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._payout_review(p_account core.payout_accounts, p_amount bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._pending_earnings(p_wallet uuid, p_asset text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._place_hold(p_wallet uuid, p_amount bigint, p_expires_in interval, p_key text, p_kind text, p_reference text, p_actor uuid, p_metadata jsonb, p_own boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._place_wallets(p_requests core.transfer_request[], p_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._post_one(p_request core.transfer_request, p_refusal core.refusal, p_payer_is_actor boolean) FROM PUBLIC;
@@ -13734,6 +15241,8 @@ REVOKE ALL ON FUNCTION core._raise(p_code text, p_slug text, p_detail jsonb, p_h
 REVOKE ALL ON FUNCTION core._rate(p_name text, p_asset text, p_at timestamp with time zone, p_scope text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._refund_order(p_refund uuid, p_replayed boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._refuse_payout(p_payout core.payouts, p_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._refuse_stream(p_field text, p_hint text) FROM PUBLIC;
 
@@ -13753,6 +15262,8 @@ REVOKE ALL ON FUNCTION core._set_wallet(p_wallet uuid, p_action text, p_status t
 
 REVOKE ALL ON FUNCTION core._settle_call(p_call core.calls, p_now timestamp with time zone, p_actor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._share_payout_account(p_account uuid, p_user uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._shut_partition(p_partition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._snapshot_of_others() FROM PUBLIC;
@@ -13768,6 +15279,8 @@ REVOKE ALL ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_tic
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
@@ -13900,6 +15413,21 @@ GRANT SELECT ON TABLE api.live_rooms TO tessera_app;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_scheduler;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_dba;
 GRANT SELECT ON TABLE api.live_rooms TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.payout_days TO tessera_app;
+GRANT SELECT ON TABLE api.payout_days TO tessera_scheduler;
+GRANT SELECT ON TABLE api.payout_days TO tessera_dba;
+GRANT SELECT ON TABLE api.payout_days TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.sale_days TO tessera_app;
+GRANT SELECT ON TABLE api.sale_days TO tessera_scheduler;
+GRANT SELECT ON TABLE api.sale_days TO tessera_dba;
+GRANT SELECT ON TABLE api.sale_days TO tessera_readonly;
+
+GRANT SELECT ON TABLE api.margin TO tessera_app;
+GRANT SELECT ON TABLE api.margin TO tessera_scheduler;
+GRANT SELECT ON TABLE api.margin TO tessera_dba;
+GRANT SELECT ON TABLE api.margin TO tessera_readonly;
 
 GRANT SELECT ON TABLE core.payment_customers TO tessera_dba;
 GRANT SELECT,INSERT ON TABLE core.payment_customers TO tessera_ledger;
@@ -14114,6 +15642,10 @@ REVOKE ALL ON TABLE core.tips_default FROM tessera_owner;
 GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.tips_default TO tessera_owner;
 GRANT SELECT ON TABLE core.tips_default TO tessera_dba;
 GRANT SELECT ON TABLE core.tips_default TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.totp_secrets TO tessera_dba;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.totp_secrets TO tessera_app;
+GRANT SELECT,UPDATE ON TABLE core.totp_secrets TO tessera_scheduler;
 
 REVOKE ALL ON TABLE core.transfers_default FROM tessera_owner;
 GRANT SELECT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.transfers_default TO tessera_owner;

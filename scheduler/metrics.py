@@ -63,3 +63,20 @@ PAYMENT_FINDINGS = Counter(
     "What did not match when a day of a payment provider was compared with the ledger, by provider.",
     ("provider",),
 )
+PAYOUTS = Gauge(
+    "tessera_payouts_open",
+    "Payouts that are requested, held, processing, and of the latter those whose outcome is unknown.",
+    ("status",),
+)
+PAYOUT_TOKENS = Gauge("tessera_payout_tokens", "Tokens in payouts that are requested, held or processing.")
+PAYOUT_LAG = Gauge("tessera_payout_lag_seconds", "For how long the payout that has waited longest has been due.")
+PAYOUT_REPORTS = Counter(
+    "tessera_payout_reports",
+    "What providers said of payouts (unknown, not_sent, not_found, pending, paid, failed).",
+    ("provider", "state"),
+)
+MARGIN = Gauge(
+    "tessera_margin",
+    "What the platform has earned by a source, in ten-thousandths of a US dollar; negative where it pays.",
+    ("source",),
+)

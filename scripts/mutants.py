@@ -56,7 +56,7 @@ MUTANTS = (
     ),
     Mutant(
         "a hold looks up its key before the lock",
-        "wallets/place_hold.sql",
+        "wallets/_place_hold.sql",
         "    PERFORM core._lock_wallets(ARRAY[p_wallet]);\n\n"
         "    v_stored := core._stored_result(p_actor, p_key, v_hash);\n",
         "    v_stored := core._stored_result(p_actor, p_key, v_hash);\n"
@@ -144,7 +144,9 @@ MUTANTS = (
         "EXIT;",
         HOLDS,
     ),
-    Mutant("a hold on overdraft", "wallets/place_hold.sql", "greatest(v_wallet.minimum, 0)", "v_wallet.minimum", HOLDS),
+    Mutant(
+        "a hold on overdraft", "wallets/_place_hold.sql", "greatest(v_wallet.minimum, 0)", "v_wallet.minimum", HOLDS
+    ),
     Mutant(
         "keys of everybody are one",
         "wallets/_find_twins.sql",

@@ -20,6 +20,7 @@ from app.core.context import AppContext
 from app.core.database import Connection
 from app.core.errors import error
 from app.core.keys import digest
+from app.core.vault import Sealed
 
 _PROFILE = "u.id, u.email, u.username, u.display_name, u.roles, u.status, u.created_at"
 _KEY = "id, name, prefix, scopes, created_at, rotated_at, expires_at, last_used_at, rate_limit_per_minute"
@@ -46,6 +47,17 @@ class RefreshRow(msgspec.Struct, frozen=True):
     used: bool
     used_recently: bool
     successor_hash: bytes | None
+
+
+class StepUpRow(msgspec.Struct, frozen=True):
+    """What showing again that it is you needs to know of a user."""
+
+    email: str
+    password_hash: str | None
+    confirmed: bool
+    key_id: str | None
+    secret: bytes | None
+    last_step: int
 
 
 class AccountQueries:
@@ -229,6 +241,57 @@ class AccountQueries:
         await self.db.execute(
             "DELETE FROM core.login_attempts WHERE account_hash = $1 AND address = $2", account_hash, address
         )
+
+    # Second factor
+
+    async def step_up_row(self, user_id: UUID) -> StepUpRow:
+        """Password and second factor of a user. Errors: USER_NOT_FOUND."""
+        row = await self.db.fetch_one_as(
+            StepUpRow,
+            """
+            SELECT u.email, u.password_hash, t.confirmed_at IS NOT NULL AS confirmed, t.key_id, t.secret,
+                   coalesce(t.last_step, 0) AS last_step
+            FROM core.users AS u LEFT JOIN core.totp_secrets AS t ON t.user_id = u.id
+            WHERE u.id = $1
+            """,
+            user_id,
+        )
+        if row is None:
+            raise error("USER_NOT_FOUND")
+        return row
+
+    async def enrol_totp(self, user_id: UUID, sealed: Sealed) -> bool:
+        """Keep a secret that is not confirmed yet; False where one is confirmed."""
+        count = await self.db.execute(
+            """
+            INSERT INTO core.totp_secrets AS t (user_id, key_id, secret) VALUES ($1, $2, $3)
+            ON CONFLICT (user_id) DO UPDATE SET
+                key_id = excluded.key_id, secret = excluded.secret, created_at = now(), last_step = 0
+            WHERE t.confirmed_at IS NULL
+            """,
+            user_id,
+            sealed.key_id,
+            sealed.data,
+        )
+        return count == 1
+
+    async def use_totp_step(self, user_id: UUID, sealed: bytes, step: int) -> bool:
+        """Take the code of this step, the first one of an enrolment too; False where it, or a later one, was taken, or
+        the secret is another by now."""
+        count = await self.db.execute(
+            """
+            UPDATE core.totp_secrets SET last_step = $3, confirmed_at = coalesce(confirmed_at, now())
+            WHERE user_id = $1 AND secret = $2 AND last_step < $3
+            """,
+            user_id,
+            sealed,
+            step,
+        )
+        return count == 1
+
+    async def remove_totp(self, user_id: UUID) -> None:
+        """From now on passwords do again."""
+        await self.db.execute("DELETE FROM core.totp_secrets WHERE user_id = $1", user_id)
 
     # Sessions and refresh tokens
 

@@ -14,26 +14,31 @@ from app.accounts.admin import UserAdmin
 from app.accounts.keys import ApiKeyService
 from app.accounts.queries import AccountQueries
 from app.accounts.service import Accounts
+from app.accounts.stepup import StepUp
 from app.accounts.structs import (
     AdminUser,
     ApiKeys,
+    CodeRequest,
     CreatorRequest,
+    Enrolment,
     KeyRequest,
     LoginRequest,
     LogoutRequest,
     NewApiKey,
     Profile,
     ProfilePatch,
+    Proof,
     RefreshRequest,
     RegisterRequest,
     RolesRequest,
     RotateRequest,
+    SecondFactor,
     Status,
     SuspendRequest,
     Tokens,
     UserPatch,
 )
-from app.core.auth import CurrentActor, Role, requires
+from app.core.auth import STEP_UP, CurrentActor, Role, requires
 from app.core.context import RequestInfo, inject, provide_info
 from app.core.openapi import raises
 from app.core.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
@@ -98,6 +103,68 @@ async def refresh(
 async def logout(data: JSONBody[LogoutRequest], accounts: NamedDependency[Accounts]) -> None:
     """Ends the session of the refresh token, access tokens included, at once. Also 204 when there is none."""
     await accounts.logout(data)
+
+
+@get(
+    "/auth/totp",
+    operation_id="GetSecondFactor",
+    summary="Is an authenticator app enrolled?",
+    tags=AUTH,
+    guards=[requires(session=True)],
+)
+async def get_totp(actor: CurrentActor, step_up: NamedDependency[StepUp]) -> SecondFactor:
+    """Where one is, its codes are asked for instead of the password."""
+    return await step_up.second_factor(actor.user_id)
+
+
+@post(
+    "/auth/totp",
+    operation_id="EnrolSecondFactor",
+    summary="Enrol an authenticator app",
+    tags=AUTH,
+    guards=[requires(session=True)],
+    opt=raises(*STEP_UP, "TOTP_ENROLLED"),
+)
+async def enrol_totp(
+    data: JSONBody[Proof], actor: CurrentActor, step_up: NamedDependency[StepUp], info: NamedDependency[RequestInfo]
+) -> Enrolment:
+    """A secret for the app, shown once. Nothing is asked of it until a first code was right."""
+    return await step_up.enrol(actor.user_id, data, info)
+
+
+@post(
+    "/auth/totp/confirm",
+    operation_id="ConfirmSecondFactor",
+    summary="Send the first code of an authenticator app",
+    status_code=200,
+    tags=AUTH,
+    guards=[requires(session=True)],
+    opt=raises(*STEP_UP, "TOTP_ENROLLED", "TOTP_NOT_ENROLLED"),
+)
+async def confirm_totp(
+    data: JSONBody[CodeRequest],
+    actor: CurrentActor,
+    step_up: NamedDependency[StepUp],
+    info: NamedDependency[RequestInfo],
+) -> SecondFactor:
+    """From now on codes are asked for, each good once."""
+    return await step_up.complete(actor.user_id, data.code, info)
+
+
+@post(
+    "/auth/totp/disable",
+    operation_id="DisableSecondFactor",
+    summary="Do without the authenticator app",
+    status_code=200,
+    tags=AUTH,
+    guards=[requires(session=True)],
+    opt=raises(*STEP_UP, "TOTP_NOT_ENROLLED"),
+)
+async def disable_totp(
+    data: JSONBody[Proof], actor: CurrentActor, step_up: NamedDependency[StepUp], info: NamedDependency[RequestInfo]
+) -> SecondFactor:
+    """With a code of it. From then on the password does."""
+    return await step_up.disable(actor.user_id, data, info)
 
 
 @get(
@@ -310,6 +377,7 @@ accounts_router = Router(
         "accounts_read": inject(AccountQueries),
         "api_keys": inject(ApiKeyService),
         "user_admin": inject(UserAdmin),
+        "step_up": inject(StepUp),
         "info": provide_info,
     },
     route_handlers=[
@@ -317,6 +385,10 @@ accounts_router = Router(
         login,
         refresh,
         logout,
+        get_totp,
+        enrol_totp,
+        confirm_totp,
+        disable_totp,
         get_profile,
         update_profile,
         become_creator,

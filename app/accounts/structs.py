@@ -49,6 +49,35 @@ class LoginRequest(Input):
     password: Password
 
 
+Code = Annotated[str, Meta(pattern=r"^[0-9]{6}$", description="Of an authenticator app.", examples=["287082"])]
+
+
+class Proof(Input):
+    """That it is you: the password, or the code of an authenticator app where one is enrolled."""
+
+    password: Password | None = None
+    code: Code | None = None
+
+
+class CodeRequest(Input):
+    """A code of an authenticator app that is being enrolled."""
+
+    code: Code
+
+
+class Enrolment(msgspec.Struct, kw_only=True):
+    """A secret for an authenticator app, shown once: as text, and as the URI that a QR code holds."""
+
+    secret: str
+    uri: str
+
+
+class SecondFactor(msgspec.Struct, kw_only=True):
+    """Whether codes of an authenticator app are asked for."""
+
+    enrolled: bool
+
+
 class RefreshRequest(Input):
     refresh_token: Annotated[str, Meta(min_length=1, max_length=256)]
 

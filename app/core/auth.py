@@ -42,6 +42,17 @@ MAX_CREDENTIAL = 2048
 MAX_CACHED = 50_000
 RECHECK_SECONDS = 60.0
 
+STEP_UP = (
+    "STEP_UP_REQUIRED",
+    "STEP_UP_FAILED",
+    "TOO_MANY_ATTEMPTS",
+    "RATE_LIMITED",
+    "SERVER_BUSY",
+    "ENCRYPTION_NOT_CONFIGURED",
+    "USER_NOT_FOUND",
+)
+"""Errors of routes that ask again who is asking (app/accounts/stepup.py)."""
+
 SCOPES: set[str] = set()
 """Every scope that some route asks for. An API key has some of them; a signed-in session has all."""
 

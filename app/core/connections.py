@@ -23,7 +23,7 @@ import msgspec
 from app.core.embedded import DataFolder, EmbeddedError, EmbeddedPostgres, running_url, server_is_running
 from app.core.embedded.account import choose_account
 from app.core.embedded.server import SUPERUSER
-from app.core.secrets import Secrets, load_secrets, with_token_secret
+from app.core.secrets import Secrets, load_secrets, with_secrets
 from app.settings import PROJECT_ROOT, Settings, load_settings
 
 Access = Literal["app", "scheduler", "dba", "readonly", "migrate"]
@@ -100,11 +100,11 @@ def located(settings: Settings, notify: Notify = lambda message: None) -> Settin
 
 
 def service_settings(access: Access = "app", settings: Settings | None = None) -> Settings:
-    """What a process of the service runs with: `database_url` and `token_secret` are filled in.
+    """What a process of the service runs with: `database_url`, `token_secret` and `encryption_key` are filled in.
 
     Raises NotRunningError when that needs the embedded server and it does not run.
     """
-    found = with_token_secret(located(load_settings() if settings is None else settings))
+    found = with_secrets(located(load_settings() if settings is None else settings))
     return msgspec.structs.replace(found, database_url=target(found, access).url)
 
 

@@ -162,6 +162,7 @@ _SPECS = (
     ErrorSpec("SELF_BAN", 422, "Nobody bans themselves", "TS112"),
     ErrorSpec("SELF_CALL", 422, "Nobody calls themselves", "TS113"),
     ErrorSpec("INVALID_CHANNEL", 422, "There is no channel of this name", "TS120"),
+    ErrorSpec("PAYOUT_TOO_SMALL", 422, "Payouts are of more", "TS160"),
     # SQL: TS2xx something is not there
     ErrorSpec("WALLET_NOT_FOUND", 404, "There is no such wallet", "TS210"),
     ErrorSpec("USER_NOT_FOUND", 404, "There is no such user", "TS211"),
@@ -181,6 +182,8 @@ _SPECS = (
     ErrorSpec("PAYMENT_NOT_FOUND", 404, "There is no such payment", "TS251"),
     ErrorSpec("PAYMENT_EVENT_NOT_FOUND", 404, "There is no such event of a provider", "TS252"),
     ErrorSpec("PAYMENT_REFUND_NOT_FOUND", 404, "There is no such refund of a payment", "TS253"),
+    ErrorSpec("PAYOUT_NOT_FOUND", 404, "There is no such payout", "TS260"),
+    ErrorSpec("PAYOUT_ACCOUNT_NOT_FOUND", 404, "There is no such payout account", "TS261"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),
@@ -217,8 +220,13 @@ _SPECS = (
     ErrorSpec("EVENTS_NEEDED", 409, "Events of these months are still needed", "TS346"),
     ErrorSpec("TOO_MANY_WEBHOOK_ENDPOINTS", 409, "The user has as many webhook endpoints as allowed", "TS347"),
     ErrorSpec("WEBHOOK_ENDPOINT_DISABLED", 409, "The webhook endpoint is disabled", "TS348"),
+    ErrorSpec("PAYOUT_STATE", 409, "The payout's state does not allow this", "TS360"),
+    ErrorSpec("PAYOUT_WITH_PROVIDER", 409, "The provider has the payout", "TS361"),
+    ErrorSpec("HOLD_IN_USE", 409, "The hold belongs to a payout", "TS362"),
+    ErrorSpec("TOO_MANY_PAYOUT_ACCOUNTS", 409, "The user has as many payout accounts as allowed", "TS363"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
+    ErrorSpec("EARNINGS_PENDING", 402, "What came in lately cannot be paid out yet", "TS460"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
     ErrorSpec("USER_SUSPENDED", 403, "The account is suspended", "TS502"),
     ErrorSpec("SAME_PERSON", 403, "Somebody else has to approve it", "TS503"),
@@ -232,6 +240,7 @@ _SPECS = (
     ErrorSpec("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "TS602"),
     ErrorSpec("CHAT_LIMIT", 429, "You have posted as often as you may for now", "TS604"),
     ErrorSpec("CALL_COOLDOWN", 429, "This creator cannot be called again so soon", "TS605"),
+    ErrorSpec("PAYOUT_LIMIT", 429, "As much, or as often, as may be asked for in a day", "TS660"),
     ErrorSpec("CONFIGURATION_ERROR", 503, "The service lacks configuration", "TS801"),
     ErrorSpec("LEDGER_IMMUTABLE", 500, "Ledger history cannot be changed", "TS901"),
     ErrorSpec("INVARIANT_VIOLATED", 500, "A rule of the ledger would break", "TS902"),
@@ -249,6 +258,8 @@ _SPECS = (
     ErrorSpec("REFRESH_TOKEN_REUSED", 401, "The refresh token had been used before; the session is revoked"),
     ErrorSpec("INSUFFICIENT_SCOPE", 403, "The key lacks a scope"),
     ErrorSpec("METER_SECRET_INVALID", 403, "The metering secret is missing or wrong"),
+    ErrorSpec("STEP_UP_REQUIRED", 403, "Show again that it is you"),
+    ErrorSpec("STEP_UP_FAILED", 403, "The password or code is wrong"),
     ErrorSpec("ORIGIN_NOT_ALLOWED", 403, "Pages of this origin may not open a WebSocket here"),
     ErrorSpec("NOT_FOUND", 404, "There is nothing here"),
     ErrorSpec("METHOD_NOT_ALLOWED", 405, "This method is not supported here"),
@@ -268,6 +279,8 @@ _SPECS = (
     ErrorSpec("TOO_MANY_SUBSCRIPTIONS", 409, "The socket follows as many channels as it may"),
     ErrorSpec("CALL_NOT_OVER", 409, "The call is not over, or was never answered"),
     ErrorSpec("OWN_RIGHTS", 409, "Nobody may suspend themselves or change their own roles"),
+    ErrorSpec("TOTP_ENROLLED", 409, "An authenticator app is enrolled"),
+    ErrorSpec("TOTP_NOT_ENROLLED", 409, "No authenticator app is being enrolled"),
     ErrorSpec(
         "TRANSACTION_CONFLICT", 409, "Another transaction got in the way; send the same request again", retry_after=1
     ),
@@ -279,6 +292,8 @@ _SPECS = (
     ErrorSpec("LIVEKIT_NOT_CONFIGURED", 503, "LiveKit is not configured"),
     ErrorSpec("PROVIDER_NOT_CONFIGURED", 503, "This payment provider is not configured"),
     ErrorSpec("PROVIDER_UNAVAILABLE", 503, "The payment provider did not answer as it should", retry_after=5),
+    ErrorSpec("ENCRYPTION_NOT_CONFIGURED", 503, "No key for encryption is configured"),
+    ErrorSpec("PAYOUT_PROVIDER_NOT_CONFIGURED", 503, "The provider is not configured"),
     ErrorSpec("DATABASE_BUSY", 503, "The database is busy", retry_after=1),
     ErrorSpec("DATABASE_UNAVAILABLE", 503, "The database is not reachable", retry_after=2),
 )

@@ -34,6 +34,7 @@ LOGINS = Counter("tessera_logins_total", "Attempts to log in, by outcome.", ("ou
 TOKEN_CHECKS = Counter(
     "tessera_token_checks_total", "Tokens and keys checked, by where the answer came from.", ("source",)
 )
+STEP_UPS = Counter("tessera_step_ups_total", "Passwords and codes shown again, by outcome.", ("outcome",))
 DATABASE_UP = Gauge("tessera_database_up", "1 while this process hears from the database.", multiprocess_mode="livemin")
 BATCH_ITEMS = Histogram(
     "tessera_batch_items",

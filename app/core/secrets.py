@@ -1,11 +1,14 @@
-"""Secrets that are generated once and kept in the data folder: the embedded server's passwords, the token secret.
+"""Secrets that are generated once and kept in the data folder: the embedded server's passwords, the token secret, the
+key of what is encrypted at rest.
 
-They are for development and for the embedded server only; in production the token secret comes from the
-environment. The file is readable by its owner alone, and two processes that start at once agree on one content.
+They are for development and for the embedded server only; in production the token secret and the encryption key come
+from the environment. The file is readable by its owner alone, and two processes that start at once agree on one
+content.
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import secrets
@@ -17,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from app.core.embedded.files import make_folder
-from app.settings import Settings
+from app.settings import KEY_BYTES, Settings
 
 FILE_NAME = "secrets.json"
 SECRET_BYTES = 36
@@ -35,6 +38,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_password: str
     dba_password: str
     token_secret: str
+    encryption_key: str
 
 
 def load_secrets(data: Path) -> Secrets:
@@ -46,7 +50,7 @@ def load_secrets(data: Path) -> Secrets:
     make_folder(data)
     with _locked(data):
         known = _read(path)
-        complete = {name: known.get(name) or secrets.token_urlsafe(SECRET_BYTES) for name in Secrets.__struct_fields__}
+        complete = {name: known.get(name) or _new(name) for name in Secrets.__struct_fields__}
         if complete != known:
             _write(path, msgspec.json.format(msgspec.json.encode(complete)))
         elif path.stat().st_mode & 0o077:
@@ -54,11 +58,22 @@ def load_secrets(data: Path) -> Secrets:
     return Secrets(**complete)
 
 
-def with_token_secret(settings: Settings) -> Settings:
-    """The settings with a token secret: their own, or in development the generated one."""
-    if settings.token_secret is not None or settings.production:
+def with_secrets(settings: Settings) -> Settings:
+    """The settings with a token secret and an encryption key: their own, or in development the generated ones."""
+    if settings.production or None not in (settings.token_secret, settings.encryption_key):
         return settings
-    return msgspec.structs.replace(settings, token_secret=load_secrets(settings.data).token_secret)
+    known = load_secrets(settings.data)
+    return msgspec.structs.replace(
+        settings,
+        token_secret=settings.token_secret or known.token_secret,
+        encryption_key=settings.encryption_key or known.encryption_key,
+    )
+
+
+def _new(name: str) -> str:
+    if name == "encryption_key":
+        return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    return secrets.token_urlsafe(SECRET_BYTES)
 
 
 @contextmanager

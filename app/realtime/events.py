@@ -108,6 +108,20 @@ class HoldCaptured(Hold, kw_only=True, forbid_unknown_fields=True):
     paid: Annotated[int, Meta(description="Amount of this transfer.")]
 
 
+class PayoutState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A payout as it is now."""
+
+    payout_id: UUID
+    user_id: UUID
+    status: Literal["requested", "held", "processing", "paid", "failed", "cancelled"]
+    reason: Annotated[str | None, Meta(description="Why it is held, failed or was cancelled: a code.")]
+    amount: Tokens
+    currency: str
+    payout_amount: Annotated[int, Meta(description="What is sent, in ten-thousandths of the currency.")]
+    provider: Literal["stripe", "paystack", "manual"]
+    expected_at: Annotated[datetime, Meta(description="When to expect the money.")]
+
+
 class TipSent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A tip."""
 
@@ -280,6 +294,7 @@ _OWNER = {"user": "the wallet's owner"}
 _BOTH = {"user": "the payer, and the payee"}
 _OPS = {"ops": "operators"}
 _BUYER = {"user": "the buyer"}
+_PAID = {"user": "who is paid", "creator": "the same, where they are a creator"}
 
 _SPECS = (
     EventSpec(
@@ -383,6 +398,17 @@ _SPECS = (
         {"user": "whose endpoint it is"},
         "A webhook endpoint was disabled because it answered 410 or kept failing.",
     ),
+    EventSpec("payout.requested", PayoutState, _PAID, "A payout was asked for, or an operator let it pass."),
+    EventSpec(
+        "payout.held",
+        PayoutState,
+        {**_PAID, "ops": "operators"},
+        "It waits for an operator; `reason` says why.",
+    ),
+    EventSpec("payout.processing", PayoutState, _PAID, "Its tokens have left the wallet, and the provider is told."),
+    EventSpec("payout.paid", PayoutState, _PAID, "The money has arrived."),
+    EventSpec("payout.failed", PayoutState, _PAID, "It will not arrive, or came back; the tokens are given back."),
+    EventSpec("payout.cancelled", PayoutState, _PAID, "Taken back, or not sent in time; the tokens are free again."),
     EventSpec("adjustment.requested", AdjustmentState, _OPS, "Somebody asked for a movement by hand."),
     EventSpec("adjustment.approved", AdjustmentState, _OPS, "Somebody else approved it, and the money moved."),
     EventSpec("adjustment.rejected", AdjustmentState, _OPS, "It will not be made."),

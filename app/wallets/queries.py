@@ -176,6 +176,12 @@ class WalletQueries:
         """All wallets of a user."""
         return await self.db.fetch_as(WalletBalance, "SELECT * FROM api.wallet_balances($1)", user)
 
+    async def payable(self, user: UUID) -> tuple[int, int]:
+        """Tokens that came in too lately to be paid out, and those that can be. Errors: those of api.payout_balance."""
+        row = await self.db.fetchrow("SELECT b.pending, b.payable FROM api.payout_balance($1) AS b", user)
+        assert row is not None
+        return row["pending"], row["payable"]
+
     async def token_value(self) -> str:
         """What one token is paid out at, in USD. Errors: CONFIGURATION_ERROR."""
         value = await self.db.fetchval(

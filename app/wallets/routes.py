@@ -67,14 +67,17 @@ async def get_wallets(actor: CurrentActor, wallets: NamedDependency[WalletQuerie
     summary="My tokens",
     tags=TAGS,
     guards=[requires("wallet:read")],
-    opt=raises("WALLET_NOT_FOUND", "CONFIGURATION_ERROR"),
+    opt=raises("WALLET_NOT_FOUND", "CONFIGURATION_ERROR", "HISTORY_DETACHED"),
 )
 async def get_balance(actor: CurrentActor, wallets: NamedDependency[WalletQueries]) -> TokenBalance:
     """The caller's tokens, and what one is worth."""
     value = await wallets.token_value()
     for wallet in await wallets.balances(actor.user_id):
         if wallet.asset == "TOKEN":
+            pending, payable = await wallets.payable(actor.user_id)
             return TokenBalance(
+                pending=pending,
+                payable=payable,
                 balance=wallet.balance,
                 held=wallet.held,
                 available=wallet.spendable,

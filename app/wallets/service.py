@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -12,6 +10,7 @@ import msgspec
 from app.core.batching import Batcher, batcher
 from app.core.context import AppContext
 from app.core.errors import error
+from app.core.sheets import sheet
 from app.wallets.queries import Replayable, TransferItem, WalletQueries
 from app.wallets.structs import Transaction, TransferRequest
 
@@ -26,7 +25,6 @@ COLUMNS = (
     "counterparty_user_id",
     "reference",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Transfers:
@@ -61,15 +59,5 @@ class Transfers:
 
 
 def to_csv(entries: Iterable[Transaction]) -> bytes:
-    """Entries as CSV (RFC 4180, UTF-8). Text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for entry in entries:
-        row = []
-        for name in COLUMNS:
-            value = getattr(entry, name)
-            text = "" if value is None else value.isoformat() if name == "created_at" else str(value)
-            row.append("'" + text if isinstance(value, str) and text.startswith(_FORMULA) else text)
-        writer.writerow(row)
-    return out.getvalue().encode()
+    """Entries as CSV."""
+    return sheet(COLUMNS, ([getattr(entry, name) for name in COLUMNS] for entry in entries))

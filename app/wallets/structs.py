@@ -127,11 +127,14 @@ class Wallets(msgspec.Struct):
 
 
 class TokenBalance(msgspec.Struct, kw_only=True):
-    """The caller's tokens. ``available`` can be spent now; ``token_value_usd`` is what one is paid out at."""
+    """The caller's tokens. ``available`` can be spent now, ``payable`` of them be asked for as money, ``pending`` came
+    in too lately for that; ``token_value_usd`` is what one is paid out at."""
 
     balance: int
     held: int
     available: int
+    pending: int
+    payable: int
     lifetime_earned: int
     lifetime_spent: int
     token_value_usd: str

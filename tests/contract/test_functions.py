@@ -14,7 +14,7 @@ from tests.support.postgres import Connection
 LEDGER = ("wallets", "transfers", "entries", "holds", "captures", "refunds", "velocity_counters")
 OPENERS = {"core._open_wallets", "api.create_asset", "api.open_wallet", "api.open_system_wallet"}
 """They make wallets, with nothing in them."""
-HOLDERS = {"api.place_hold", "api.capture_hold", "api.release_hold", "core._expire_holds"}
+HOLDERS = {"core._place_hold", "api.capture_hold", "api.release_hold", "core._expire_holds"}
 """They write what wallets hold, never what is in them."""
 WRITERS = {
     # The many and the one: _post_one is _post_transfers for a single request, and tested to do the same.

@@ -90,6 +90,7 @@ def test_money_posts_need_an_idempotency_key(operations: list[tuple[str, dict[st
         "POST /api/v1/calls/init",
         "POST /api/v1/payments/checkout",
         "POST /api/v1/admin/payments/{payment_id}/refund",
+        "POST /api/v1/monetization/payout",
     )
     assert set(money) <= {route for route, _ in operations}
     for route, operation in operations:

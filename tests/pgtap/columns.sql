@@ -32,6 +32,13 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
 ),
 ('core.provider_days', '{fetched_at}'::name []),
 ('core.token_packages', '{active_to}'::name []),
+('core.payout_accounts', '{details, key_id, removed_at}'::name []),
+('core.payout_reports', '{amount, currency, reason, reference, reported_at, state}'::name []),
+(
+    'core.payouts',
+    '{attempts, closed_at, decided_by, lease, next_at, paid_at, paid_transfer_id, processing_at, provider_reference,'
+    ' reason, sending_at, status, transfer_id}'::name []
+),
 ('core.rates', '{valid_to}'::name []),
 (
     'core.relay_state',
@@ -102,7 +109,7 @@ SELECT any_column_privs_are(
     'core', t.name::name, r.name::name, CASE r.name WHEN 'tessera_dba' THEN '{SELECT}' ELSE '{}' END::name []
 )
 FROM unnest(ARRAY[
-    'transfers', 'entries', 'wallets', 'holds', 'captures', 'refunds', 'idempotency_keys', 'adjustments', 'tips'
+    'transfers', 'entries', 'wallets', 'holds', 'captures', 'refunds', 'idempotency_keys', 'adjustments', 'tips', 'payouts'
 ]) AS t (name)
 CROSS JOIN unnest(ARRAY['public', 'tessera_app', 'tessera_scheduler', 'tessera_dba', 'tessera_readonly']) AS r (name);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,45 @@ def test_the_sandbox_can_be_turned_off() -> None:
 )
 def test_checkout_urls_are_whole(url: str) -> None:
     assert _wrong({"TESSERA_CHECKOUT_URLS": url}) == {"TESSERA_CHECKOUT_URLS"}
+
+
+KEY = "NYAfVBy63/Vogr04Ji70P6HStWcSnwwa53hr4S2/19M="
+OTHER_KEY = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
+
+
+def test_encryption_keys_are_checked_and_not_shown() -> None:
+    settings = load_settings(
+        {
+            "TESSERA_ENCRYPTION_KEY": KEY,
+            "TESSERA_ENCRYPTION_KEY_ID": "v2",
+            "TESSERA_ENCRYPTION_OLD_KEYS": f"v1={OTHER_KEY}",
+        },
+        dotenv=None,
+    )
+    assert {name: len(key) for name, key in settings.encryption_keys.items()} == {"v1": 32, "v2": 32}
+    assert load_settings({}, dotenv=None).encryption_keys == {}
+    for wrong in ("short", KEY[:-4], KEY + KEY, "ä" * 44):
+        with pytest.raises(SettingsError) as refused:
+            load_settings({"TESSERA_ENCRYPTION_KEY": wrong}, dotenv=None)
+        assert refused.value.names == ("TESSERA_ENCRYPTION_KEY",)
+        assert wrong not in str(refused.value)
+    for wrong in ("v1", "v1=short", f"={KEY}", f"v1={OTHER_KEY}"):
+        with pytest.raises(SettingsError, match="TESSERA_ENCRYPTION_OLD_KEYS"):
+            load_settings({"TESSERA_ENCRYPTION_KEY": KEY, "TESSERA_ENCRYPTION_OLD_KEYS": wrong}, dotenv=None)
+
+
+def test_production_refuses_weak_encryption_keys_and_plain_http() -> None:
+    production = {"TESSERA_ENV": "production", "TESSERA_TOKEN_SECRET": "kQ9vR4tY7wZ1aB3cD5eF6gH0jLnPqUxE"}
+    assert load_settings(production | {"TESSERA_ENCRYPTION_KEY": KEY}, dotenv=None).encryption_key == KEY
+    for weak in (bytes(32), b"ab" * 16, b"changeme-changeme-0123456789abcd"):
+        text = base64.b64encode(weak).decode()
+        with pytest.raises(SettingsError) as wrong:
+            load_settings(production | {"TESSERA_ENCRYPTION_KEY": text}, dotenv=None)
+        assert wrong.value.names == ("TESSERA_ENCRYPTION_KEY",)
+        old = {"TESSERA_ENCRYPTION_KEY": KEY, "TESSERA_ENCRYPTION_OLD_KEYS": f"v0={text}"}
+        with pytest.raises(SettingsError, match="TESSERA_ENCRYPTION_OLD_KEYS"):
+            load_settings(production | old, dotenv=None)
+    with pytest.raises(SettingsError, match="TESSERA_STRIPE_URL"):
+        load_settings(production | {"TESSERA_STRIPE_URL": "http://api.stripe.com"}, dotenv=None)
+    with pytest.raises(SettingsError, match="TESSERA_PAYSTACK_URL"):
+        load_settings({"TESSERA_PAYSTACK_URL": "api.paystack.co"}, dotenv=None)

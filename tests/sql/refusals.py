@@ -67,6 +67,8 @@ REFUSALS: dict[str, Case] = {
             "call_block",
             "purchase",
             "purchase_restored",
+            "payout",
+            "payout_paid",
         )
     },
     "long kind": _case("TS109", "INVALID_KIND", {"kind": "k" * 80}, kind="k" * 200),

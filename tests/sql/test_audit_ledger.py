@@ -11,6 +11,7 @@ from tests.support.calls import ask_for
 from tests.support.money import Tip, Transfer, World, balance, person, set_fee, tip, transfer, unguarded
 from tests.support.payments import Fact, tell
 from tests.support.payments import paid as buy
+from tests.support.payouts import CANCEL, FAIL, SETTLE, account_of, ask, claim, no_reviews
 from tests.support.postgres import Connection
 
 ALICE = """(
@@ -98,6 +99,24 @@ BROKEN: dict[str, list[str]] = {
     "payment_refunded_is_its_refunds": ["UPDATE core.payments SET refunded = refunded + 1 WHERE refunded > 0"],
     "refunds_are_within_payment": ["UPDATE core.payments SET refunded = amount + 1 WHERE refunded > 0"],
     "payment_status_fits": ["UPDATE core.payments SET status = 'refunded' WHERE status = 'paid'"],
+    "waiting_payout_has_hold": ["UPDATE core.payouts SET amount = amount + 1 WHERE status = 'held'"],
+    "payout_hold_has_payout": [
+        "UPDATE core.payouts SET hold_id = core.uuid7() WHERE status = 'held'",
+    ],
+    "sent_payout_is_one_capture": [
+        "UPDATE core.captures SET amount = captures.amount - 1 FROM core.payouts AS p"
+        " WHERE p.transfer_id = captures.transfer_id AND p.status = 'processing'"
+    ],
+    "paid_payout_left_clearing": ["UPDATE core.payouts SET paid_transfer_id = core.uuid7() WHERE status = 'paid'"],
+    "payout_transfer_has_payout": ["UPDATE core.payouts SET paid_transfer_id = core.uuid7() WHERE status = 'paid'"],
+    "closed_payout_is_given_back_once": [
+        "UPDATE core.refunds SET amount = refunds.amount - 1 FROM core.payouts AS p"
+        " WHERE p.status = 'failed' AND p.transfer_id = original_id"
+    ],
+    "clearing_is_processing_payouts": [
+        "UPDATE core.payouts SET status = 'paid', paid_at = now(), paid_transfer_id = core.uuid7()"
+        " WHERE status = 'processing'"
+    ],
     "fees_are_those_of_tips": ["UPDATE core.tips SET platform_fee = platform_fee + 1, amount = amount + 1"],
 }
 
@@ -139,12 +158,27 @@ async def _busy(world: World) -> None:
         world.admin.id,
     )
     await world.db.execute("SELECT api.approve_adjustment($1, $2)", asked, world.second_admin.id)
+    await _payouts(world)
     paid = await transfer(
         world.db, Transfer(source=world.alice.wallet, target=world.bob.wallet, amount=10, kind="loan")
     )
     rest = await balance(world.db, world.bob.wallet)
     await transfer(world.db, Transfer(source=world.bob.wallet, target=world.creator.wallet, amount=rest))
     await world.db.execute("SELECT api.refund_transfer($1, p_policy => 'create_debt')", paid["transfer_id"])
+
+
+async def _payouts(world: World) -> None:
+    """One that waits, one on its way, one paid, one failed, one taken back after it was paid, one cancelled."""
+    await no_reviews(world.db)
+    star = await person(world.db, "paid-star", tokens=20_000, roles=["creator"])
+    account = await account_of(world.db, star)
+    for path in ((SETTLE,), (FAIL,), (SETTLE, FAIL), ()):
+        made = await ask(world.db, star, 2000, account)
+        await claim(world.db)
+        for query in path:
+            await world.db.execute(query, made, *((None, None) if query == SETTLE else ("rejected", None, None)))
+    await world.db.execute(CANCEL, await ask(world.db, star, 2000, account), None)
+    await world.db.execute("SELECT api.hold_payout($1, 'why')", await ask(world.db, star, 2000, account))
 
 
 async def test_silent_while_the_books_balance(world: World, dba_conn: Connection) -> None:

@@ -105,4 +105,5 @@ def sign(body: bytes, *, secret: str = SECRET, expires_in: int = 300, algorithm:
         "sha256": base64.b64encode(hashlib.sha256(body).digest()).decode(),
     } | changes
     kept = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(kept, None if algorithm == "none" else secret, algorithm=algorithm)
+    key: Any = None if algorithm == "none" else secret
+    return jwt.encode(kept, key, algorithm=algorithm)

@@ -32,4 +32,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION api.token_sales(timestamptz, timestamptz) IS
-'Payments paid from p_from up to p_to, a row a currency: gross, given_back (refunded or in dispute) and net in its minor unit; tokens sold and taken back; and what the rest would be paid out at in USD (rate token_value). The platform''s margin is net less what is paid out.';
+'Payments paid from p_from up to p_to, a row a currency: gross, given_back (refunded or in dispute) and net in its minor unit; tokens sold and taken back; and what the rest would be paid out at in USD (rate token_value). The platform''s margin is in api.margin.';

@@ -20,7 +20,8 @@ AS $$
         WHEN p_kind = 'transfer' IS NOT TRUE AND p_kind ~ '^[a-z][a-z0-9_.]{0,62}$' IS NOT TRUE
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', left(p_kind, 80)))::core.refusal
         WHEN NOT p_own AND p_kind IN (
-            'tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block', 'purchase', 'purchase_restored'
+            'tip', 'fee', 'refund', 'reward', 'referral', 'adjustment', 'stream_ticket', 'call_block', 'purchase', 'purchase_restored',
+            'payout', 'payout_paid'
         )
             THEN ROW('TS109', 'INVALID_KIND', jsonb_build_object('kind', p_kind, 'reserved', true))::core.refusal
         WHEN octet_length(p_reference) > 255

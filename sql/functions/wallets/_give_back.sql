@@ -47,7 +47,8 @@ BEGIN
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
         error_code, error, detail
     )
-    WHERE o.error_code IS NULL;
+    -- between two wallets of the system's own there is nobody to tell
+    WHERE o.error_code IS NULL AND coalesce(o.from_owner_id, o.to_owner_id) IS NOT NULL;
     RETURN QUERY SELECT r.* FROM unnest(v_results) AS r;
 END;
 $$;

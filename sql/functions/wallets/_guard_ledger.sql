@@ -114,3 +114,13 @@ CREATE OR REPLACE TRIGGER payment_events_guard_writes BEFORE INSERT OR UPDATE ON
 FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
 CREATE OR REPLACE TRIGGER payment_events_guard_history BEFORE DELETE OR TRUNCATE ON core.payment_events
 FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER payouts_guard_writes BEFORE INSERT OR UPDATE ON core.payouts
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payouts_guard_history BEFORE DELETE OR TRUNCATE ON core.payouts
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE OR REPLACE TRIGGER payout_accounts_guard_writes BEFORE INSERT OR UPDATE ON core.payout_accounts
+FOR EACH STATEMENT WHEN (current_user::text <> 'tessera_ledger') EXECUTE FUNCTION core._guard_ledger();
+CREATE OR REPLACE TRIGGER payout_accounts_guard_history BEFORE DELETE OR TRUNCATE ON core.payout_accounts
+FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();

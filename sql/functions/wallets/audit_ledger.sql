@@ -24,6 +24,8 @@ AS $$
     SELECT c.rule, c.subject, c.detail FROM core._audit_calls() AS c
     UNION ALL
     SELECT p.rule, p.subject, p.detail FROM core._audit_payments() AS p
+    UNION ALL
+    SELECT p.rule, p.subject, p.detail FROM core._audit_payouts() AS p
 $$;
 
 COMMENT ON FUNCTION api.audit_ledger() IS

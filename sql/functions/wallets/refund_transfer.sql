@@ -56,8 +56,8 @@ BEGIN
             THEN ROW('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'policy'))::core.refusal
         WHEN v_original.id IS NULL
             THEN ROW('TS214', 'TRANSFER_NOT_FOUND', jsonb_build_object('transfer_id', p_transfer))::core.refusal
-        -- a payment's tokens go back with its money: api.reverse_payment
-        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored')
+        -- tokens of payments and payouts go back with their money: api.reverse_payment, api.fail_payout
+        WHEN v_original.kind IN ('refund', 'purchase', 'purchase_restored', 'payout', 'payout_paid')
             THEN ROW('TS318', 'NOT_REFUNDABLE', jsonb_build_object('transfer_id', p_transfer, 'kind', v_original.kind))::core.refusal
         WHEN v_amount > v_left OR v_left = 0
             THEN ROW('TS315', 'REFUND_EXCEEDED', jsonb_build_object(

@@ -3,7 +3,7 @@
 -- Decides  that the hold is open
 -- Writes   holds, wallets (held), idempotency_keys, outbox 'wallet.changed' and 'hold.released'
 -- Errors   TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND, TS215 HOLD_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
---          TS316 HOLD_CLOSED, TS502 USER_SUSPENDED
+--          TS316 HOLD_CLOSED, TS362 HOLD_IN_USE, TS502 USER_SUSPENDED
 CREATE OR REPLACE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL, p_actor uuid DEFAULT NULL)
 RETURNS api.hold_receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -1,0 +1,25 @@
+"""What the platform earns."""
+
+from __future__ import annotations
+
+from app.core.errors import error
+from scheduler.metrics import MARGIN
+from scheduler.registry import JobContext, job
+
+SOURCES = """
+    SELECT m.source, CASE WHEN bool_and(m.value IS NOT NULL) THEN sum(m.value)::bigint END AS value
+    FROM api.margin AS m
+    GROUP BY m.source
+"""
+
+
+@job("measure-margin", every_seconds=900, first_after_seconds=60, timeout_seconds=600)
+async def measure_margin(context: JobContext) -> int:
+    """Show what came in and went out, by source; the margin is their sum. Errors: CONFIGURATION_ERROR."""
+    async with context.unhurried() as connection:
+        sources = await connection.fetch(SOURCES)
+    for source in sources:
+        if source["value"] is None:  # half a sum would look like a margin
+            raise error("CONFIGURATION_ERROR", rate="currency_value")
+        MARGIN.labels(source["source"]).set(source["value"])
+    return len(sources)
