@@ -170,7 +170,7 @@ SELECT
     sum(p.payout_amount)::bigint AS payout_amount
 FROM core.payouts AS p
 WHERE p.status = 'paid'
-GROUP BY 1, 2, 3;
+GROUP BY (p.paid_at AT TIME ZONE 'UTC')::date, p.provider, p.currency;
 COMMENT ON VIEW api.payout_days IS 'What was paid out, by day (UTC), provider and currency: tokens, their value in ten-thousandths of a US dollar, and payout_amount in ten-thousandths of the currency. What was taken back is not in it.';
 
 CREATE VIEW api.sale_days AS
@@ -183,7 +183,7 @@ SELECT
     sum(p.amount - least(p.refunded + p.disputed, p.amount))::bigint AS net
 FROM core.payments AS p
 WHERE p.paid_at IS NOT NULL
-GROUP BY 1, 2, 3;
+GROUP BY (p.paid_at AT TIME ZONE 'UTC')::date, p.provider, p.currency;
 COMMENT ON VIEW api.sale_days IS 'What tokens were sold for, by day (UTC) of payment, provider and currency: tokens less those taken back, and net, which is the money less what was refunded or is disputed, in the minor unit of the currency.';
 
 CREATE VIEW api.margin AS
