@@ -120,5 +120,5 @@ def create_without_relay() -> Litestar:
     def nothing(_relay: Relay) -> None:
         pass
 
-    Relay.poke = nothing  # type: ignore[method-assign]
+    Relay.poke = nothing  # type: ignore[method-assign,assignment]
     return create()

@@ -30,6 +30,7 @@ class Target(msgspec.Struct, frozen=True):
     """A running server: one worker."""
 
     port: int
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -91,7 +92,7 @@ def api_server(
     ]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     try:
-        target = Target(port)
+        target = Target(port, process.pid)
         for _ in range(200):
             try:
                 if httpx.get(f"{target.url}/public/health/ready").status_code == 200:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import math
 import os
 import resource
 import secrets
@@ -11,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -21,7 +25,7 @@ import msgspec
 from app.settings import PROJECT_ROOT
 from bench.http import Person, Target, api_server, lanes, people, run_load
 from bench.ledger import WALLETS, Work, batches
-from bench.loadgen import Measured
+from bench.loadgen import Lane, Measured
 from bench.probe import Delays
 from bench.probe import Plan as ProbePlan
 from bench.server import Bench, Connection, bench_server, database, fund, machine, spread
@@ -129,7 +133,7 @@ def scheduler(bench: Bench, name: str) -> Iterator[None]:
 
 async def relay_all(connection: Connection) -> int:
     """Relay until nothing is left; how many events that were."""
-    total = 0
+    total: int = 0
     while True:
         row = await connection.fetchrow("SELECT * FROM api.relay_events($1)", RELAY_LIMIT)
         assert row is not None
@@ -150,6 +154,33 @@ def seats(fans: Sequence[Person], creators: Sequence[Person], count: int) -> lis
         *(Seat(one.token, [f"user:{one.id}"], keep=True) for one in fans),
     ]
     return list(itertools.islice(itertools.cycle(everybody), count))
+
+
+def processor(pid: int, *, family: bool = False) -> float:
+    """Seconds of processor time that a process has used, or it and its children; NaN where the system does not tell."""
+
+    def used(folder: Path, fields: slice) -> tuple[int, int]:
+        values = (folder / "stat").read_text().rpartition(")")[2].split()
+        return int(values[1]), sum(map(int, values[fields]))
+
+    try:
+        total = used(Path(f"/proc/{pid}"), slice(11, 15) if family else slice(11, 13))[1]
+        for folder in Path("/proc").glob("[0-9]*") if family else ():
+            with suppress(OSError):  # it has just ended
+                parent, more = used(folder, slice(11, 13))
+                total += more if parent == pid else 0
+    except OSError:
+        return math.nan
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+async def postmaster(connection: Connection) -> int:
+    """The server's first process; 0 where it is not of this machine."""
+    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    try:
+        return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> float:
@@ -182,6 +213,7 @@ def behind(bench: Bench, name: str, checked: Checked) -> int:
 def part_tips(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
     """Tips a second with nothing, with the relay, and with the relay and sockets that follow who pays and gets them."""
     rates: dict[str, list[Measured]] = {"bare": [], "relay": [], "sockets": []}
+    costs: dict[str, list[tuple[float, float]]] = {"bare": [], "relay": [], "sockets": []}
     shares: list[float] = []
     frames: list[float] = []
     events: list[float] = []
@@ -196,18 +228,27 @@ def part_tips(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
         for target in (on, off):
             run_load(target, plan, min(1.0, seconds))
 
+        server = bench.on(name, postmaster)
+
+        def load(kind: str, target: Target) -> None:
+            api, data = processor(target.pid), processor(server, family=True)
+            one = run_load(target, plan, seconds)
+            rates[kind].append(one)
+            tips = one.rate * seconds / 1000
+            costs[kind].append(((processor(target.pid) - api) / tips, (processor(server, family=True) - data) / tips))
+
         def bare() -> None:
-            rates["bare"].append(run_load(off, plan, seconds))
+            load("bare", off)
 
         def relay() -> None:
             with scheduler(bench, name):
-                rates["relay"].append(run_load(on, plan, seconds))
+                load("relay", on)
 
         def sockets() -> None:
             nonlocal faults, late
             with scheduler(bench, name), crowd(on, "/api/v1/realtime", seats(fans, creators, SOCKETS)) as follow:
                 before = follow.ask("look", Look)
-                rates["sockets"].append(run_load(on, plan, seconds))
+                load("sockets", on)
                 seen = follow.ask("look", Look).since(before)
                 shares.append(seen.cpu / seen.at)
                 frames.append(seen.frames / seen.at)
@@ -219,8 +260,8 @@ def part_tips(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
 
         for number in range(rounds):
             kinds = (bare, relay, sockets) if number % 2 == 0 else (sockets, relay, bare)
-            for kind in kinds:
-                kind()
+            for measure in kinds:
+                measure()
                 bench.on(name, relay_all)
         broken = bench.on(name, audit)
     titles = {
@@ -231,7 +272,11 @@ def part_tips(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
     for kind, title in titles.items():
         found = rates[kind]
         p50, p99 = (statistics.median(getattr(one, what) for one in found) for what in ("p50", "p99"))
-        click.echo(f"{title:<36} {spread([one.rate for one in found]):>24}/s   p50 {p50:6.1f}  p99 {p99:6.1f} ms")
+        api, data = (statistics.median(pair[n] for pair in costs[kind]) for n in (0, 1))
+        click.echo(
+            f"{title:<36} {spread([one.rate for one in found]):>24}/s   p50 {p50:6.1f}  p99 {p99:6.1f} ms   "
+            f"processor, s per 1,000: API {api:.3f}, database {data:.3f}"
+        )
     click.echo(f"{'frames to the sockets':<36} {spread(frames):>24}/s   {spread(events)} events/s")
     click.echo(f"the sockets' own process used {statistics.median(shares):.2f} of a core")
     values = {kind: [one.rate for one in found] for kind, found in rates.items()}
@@ -282,7 +327,7 @@ def part_delivery(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
         follow.quiet()
         for _ in range(rounds):
             light.append(probe(on, fans[0], creators[0], seconds))
-            with subprocess_load(on, plan, seconds + 3, rate) as load:
+            with beside(on, plan, seconds + 3, rate) as load:
                 time.sleep(1.0)
                 heavy.append(probe(on, fans[0], creators[0], seconds))
             loads.append(load[0])
@@ -305,7 +350,9 @@ def part_delivery(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
             value = statistics.median(at(getattr(one, what), 0.5) / at(one.echoes, 0.5) for one in rows)
             goals.append((f"p50 from {text} / p50 of echo, {title}", value, 10.0, False))
         goals.append((f"lost, {title}", float(sum(one.lost for one in rows)), 0.0, False))
-    goals.append(("p99 from written under load, ms", statistics.median(at(one.written, 0.99) for one in heavy), 250.0, False))
+    goals.append(
+        ("p99 from written under load, ms", statistics.median(at(one.written, 0.99) for one in heavy), 250.0, False)
+    )
     return goals
 
 
@@ -314,10 +361,8 @@ def _milli(values: Sequence[float]) -> str:
 
 
 @contextmanager
-def subprocess_load(target: Target, plan: list, seconds: float, rate: float) -> Iterator[list[Measured]]:
+def beside(target: Target, plan: list[Lane], seconds: float, rate: float) -> Iterator[list[Measured]]:
     """A load beside what is done inside; its result afterwards."""
-    from concurrent.futures import ThreadPoolExecutor
-
     done: list[Measured] = []
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run_load, target, plan, seconds, rate)
@@ -337,7 +382,7 @@ async def _produce(connection: Connection, stream: str, fans: Sequence[str], cre
             return number * TIPS_A_COMMIT
         wait = started + due - time.perf_counter()
         if wait > 0:
-            time.sleep(wait)
+            await asyncio.sleep(wait)
         tips = [
             (fans[(number + n) % len(fans)], creator, 1, f"{run}-{number}-{n}", "bravo", stream, None)
             for n in range(TIPS_A_COMMIT)
@@ -354,6 +399,7 @@ def part_fanout(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
     sizes: list[float] = []
     events: list[float] = []
     cpus: list[tuple[float, float]] = []
+    busy: list[tuple[float, float]] = []
     faults = unequal = 0
     with ExitStack() as stack:
         name = stack.enter_context(database(bench))
@@ -375,9 +421,10 @@ def part_fanout(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
 
         for _ in range(rounds):
             with crowd(on, "/api/v1/realtime", followers) as follow:
-                start = follow.ask("look", Look)
+                start, used = follow.ask("look", Look), processor(on.pid)
                 bench.on(name, produce)
                 seen = follow.ask("look", Look).since(start)
+                ours_used = processor(on.pid) - used
                 end = follow.quiet()
                 texts = follow.ask("frames", list[str])
                 checked = follow.ask("check", Checked)
@@ -387,20 +434,27 @@ def part_fanout(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
             sizes.append(seen.size / seen.frames)
             events.append(FAN * checked.events * seen.frames / (checked.frames * FAN) / seen.at)
             with crowd(on, "/api/v1/bench/fan", others) as listen:
-                start = listen.ask("look", Look)
+                start, used = listen.ask("look", Look), processor(on.pid)
                 body = {"frames": texts, "seconds": seconds}
                 httpx.post(f"{on.url}/bench/broadcast", json=body, timeout=seconds + 60).raise_for_status()
                 sent = listen.ask("look", Look).since(start)
+                bare_used = processor(on.pid) - used
                 listen.quiet()
             bare.append(sent.frames / sent.at)
             cpus.append((seen.cpu / seen.at, sent.cpu / sent.at))
+            busy.append((ours_used / seen.at, bare_used / sent.at))
         broken = bench.on(name, audit)
     click.echo(f"{'frames/s, one channel':<36} {spread(ours):>24}/s   {statistics.median(sizes):,.0f} bytes each")
     click.echo(f"{'events/s in them':<36} {spread(events):>24}/s")
     click.echo(f"{'frames/s, the same in a bare loop':<36} {spread(bare):>24}/s")
     for number, text in enumerate(("channel", "bare loop")):
-        share = statistics.median(pair[number] for pair in cpus)
-        click.echo(f"the sockets' own process used {share:.2f} of a core ({text})")
+        share, used = (statistics.median(pair[number] for pair in pairs) for pairs in (cpus, busy))
+        click.echo(f"{text}: the server used {used:.2f} of a core, the sockets' own process {share:.2f}")
+    a = [rate / pair[0] for rate, pair in zip(ours, busy, strict=True)]
+    b = [rate / pair[1] for rate, pair in zip(bare, busy, strict=True)]
+    click.echo(
+        f"{'frames per second of its processor':<36} {spread(a):>24}     {spread(b)} in a bare loop: {ratio(a, b):.2f}"
+    )
     return [
         ("fan-out / bare loop", ratio(ours, bare), 0.7, True),
         ("gaps, repetitions, disorder", float(faults), 0.0, False),

@@ -1,8 +1,8 @@
 """Many sockets in one lean process: it reads frames, counts them, and looks into them only when it is asked.
 
-Reads a plan (one line of JSON) from standard input, opens the sockets, has them follow their channels and answers with a
-line; then each line it reads is a question (``look``, ``check``, ``frames``) that it answers with a line. What it costs
-is told with every look, for it takes its processor time from the same machine.
+Reads a plan (one line of JSON) from standard input, opens the sockets, has them follow their channels and answers with
+a line; then each line it reads is a question (``look``, ``check``, ``frames``) that it answers with a line. What it
+costs is told with every look, for it takes its processor time from the same machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import cast
 import msgspec
 import uvloop
 
-TEXT, CLOSE, PING = 0x81, 0x88, 0x89
+TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 LAST_FRAMES = 200
 AT_ONCE = 50
 """Sockets that are opened at the same time."""
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct):
 
 
 class Look(msgspec.Struct):
-    """Frames and bytes of text so far, of all sockets; the fewest and the most bytes of one; seconds of CPU; the time."""
+    """Frames and bytes of text so far, the fewest and the most bytes of one socket, seconds of CPU, and the time."""
 
     open: int
     frames: int
@@ -146,56 +146,71 @@ class _Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.head is not None:
-            self.head += data
-            head, blank, data = self.head.partition(b"\r\n\r\n")
-            if not blank:
-                return
-            if not head.startswith(b"HTTP/1.1 101"):
-                self.joined.set_exception(ConnectionError(self.head.decode()))
-                return
-            self.head, self.open = None, True
-            names = self.seat.channels
-            subscribe = (client_frame(b'{"op":"subscribe","channel":"%s"}' % name.encode()) for name in names)
-            self.transport.write(b"".join(subscribe))
-            if not names:
-                self._joined()
+            data = self._answered(self.head + data)
         if self.kept is not None:
             self.kept.append(data)
-        size, at = len(data), self.left
-        if at >= size:
-            self.left = at - size
+        if self.left >= len(data):
+            self.left -= len(data)
             return
+        at = self.left
         if self.part:
             data, self.part = self.part + data, b""
-            size = len(data)
+        at = self._jump(data, at)
+        if at < len(data):
+            self.part, self.left = data[at:], 0
+        else:
+            self.left = at - len(data)
+            if not self.joined.done() and self.frames >= len(self.seat.channels):
+                self._joined()
+
+    def _jump(self, data: bytes, at: int) -> int:
+        """From frame to frame; where the next one begins, or the first of which more must be read."""
+        size = len(data)
         while at < size:
             try:
-                long = data[at + 1]
-                if long < 126:
-                    start = at + 2
-                elif long == 126:
+                long, start = data[at + 1], at + 2
+                if long == 126:
                     long, start = data[at + 2] << 8 | data[at + 3], at + 4
-                else:
+                elif long == 127:
                     long, start = int.from_bytes(data[at + 2 : at + 10]), at + 10
             except IndexError:
                 break
             if data[at] == TEXT:
+                if start > size:
+                    break
                 self.frames += 1
                 self.size += long
             elif start + long > size:
                 break
-            elif data[at] == PING:
-                self.transport.write(client_frame(data[start : start + long], 0x8A))
-            elif data[at] == CLOSE:
-                sys.stderr.write(f"closed: {data[start : start + long]!r}\n")
-                self.open = False
+            else:
+                self._control(data[at], data[start : start + long])
             at = start + long
-        else:
-            self.left = at - size
-            if not self.joined.done() and self.frames >= len(self.seat.channels):
-                self._joined()
-            return
-        self.part, self.left = data[at:], 0
+        return at
+
+    def _control(self, kind: int, text: bytes) -> None:
+        if kind == PING:
+            self.transport.write(client_frame(text, PONG))
+        elif kind == CLOSE:
+            sys.stderr.write(f"closed: {text!r}\n")
+            self.open = False
+
+    def _answered(self, read: bytes) -> bytes:
+        """Follow the channels, once the upgrade is answered; what came after the answer."""
+        head, blank, rest = read.partition(b"\r\n\r\n")
+        self.head = read
+        if not blank:
+            return b""
+        if not head.startswith(b"HTTP/1.1 101"):
+            self.joined.set_exception(ConnectionError(read.decode()))
+            return b""
+        self.head, self.open = None, True
+        names = self.seat.channels
+        self.transport.write(
+            b"".join(client_frame(b'{"op":"subscribe","channel":"%s"}' % name.encode()) for name in names)
+        )
+        if not names:
+            self._joined()
+        return rest
 
     def _joined(self) -> None:
         for text in texts(b"".join(self.kept or [])):
