@@ -1,8 +1,8 @@
 """How long a tip takes from its commit to a socket, beside round trips of a bare echo and of a ping on the same server.
 
 One process with three connections: tips over HTTP, a socket that follows their creator, and a socket of /bench/echo.
-In turns, so many times a second: a tip, an echo, a ping. Reads a plan from standard input, writes what it measured to
-standard output, both JSON.
+In turns, so many times a second: a tip, an echo, a ping, a bare commit in the database. Reads a plan from standard
+input, writes what it measured to standard output, both JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
+import asyncpg
 import msgspec
 import uvloop
 
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct):
     fan_token: str
     creator_token: str
     creator_id: str
+    database_url: str
 
 
 class Delays(msgspec.Struct):
@@ -47,6 +49,7 @@ class Delays(msgspec.Struct):
     tips: list[float]
     echoes: list[float]
     pings: list[float]
+    commits: list[float]
     lost: int
 
 
@@ -116,7 +119,7 @@ class _Lines(asyncio.Protocol):
 class _Probe:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.delays = Delays([], [], [], [], [], 0)
+        self.delays = Delays([], [], [], [], [], [], 0)
         self.answered: dict[str, float] = {}
         self.framed: dict[str, float] = {}
         self.tip_at = self.echo_at = self.ping_at = 0.0
@@ -150,6 +153,12 @@ class _Probe:
         self.delays.echoes.append(1000 * (time.perf_counter() - self.echo_at))
         self.echo_at = 0.0
 
+    async def commit(self, database: asyncpg.Connection[asyncpg.Record]) -> None:
+        """The least that can be committed and must be flushed."""
+        at = time.perf_counter()
+        await database.execute("SELECT pg_logical_emit_message(true, 'bench', '')")
+        self.delays.commits.append(1000 * (time.perf_counter() - at))
+
     async def run(self) -> Delays:
         loop, plan = asyncio.get_running_loop(), self.plan
         self.sent: set[str] = set()
@@ -168,10 +177,12 @@ class _Probe:
             f"POST /api/v1/tips/send HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {plan.fan_token}\r\n"
             "Content-Type: application/json\r\n"
         )
+        database = await asyncpg.connect(plan.database_url)
+        flush: asyncio.Task[None] | None = None
         started, number = time.perf_counter(), 0
         while (due := number / plan.rate) < plan.seconds:
-            for turn in range(3):
-                await asyncio.sleep(max(0.0, started + due + turn / 3 / plan.rate - time.perf_counter()))
+            for turn in range(4):
+                await asyncio.sleep(max(0.0, started + due + turn / 4 / plan.rate - time.perf_counter()))
                 if turn == 0 and not self.tip_at:
                     self.tip = f"{plan.run}-{number}"
                     self.sent.add(self.tip)
@@ -188,7 +199,11 @@ class _Probe:
                 ):  # half as often: 10 frames a second are allowed
                     self.ping_at = time.perf_counter()
                     realtime.transport.write(client_frame(b'{"op":"ping","id":%d}' % number))
+                elif turn == 3 and (flush is None or flush.done()):
+                    flush = asyncio.create_task(self.commit(database))
             number += 1
+        await asyncio.gather(*filter(None, [flush]))
+        await database.close()
         for _ in range(int(SETTLE_SECONDS * 100)):
             if not (self.sent - self.framed.keys() or self.tip_at):
                 break

@@ -176,9 +176,14 @@ def processor(pid: int, *, family: bool = False) -> float:
 
 async def postmaster(connection: Connection) -> int:
     """The server's first process; 0 where it is not of this machine."""
-    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    backend: int = await connection.fetchval("SELECT pg_backend_pid()")
+    return parent_of(backend)
+
+
+def parent_of(pid: int) -> int:
+    """The process that started it; 0 where the system does not tell."""
     try:
-        return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
 
@@ -296,9 +301,9 @@ def part_tips(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
 # delivery
 
 
-def probe(target: Target, fan: Person, creator: Person, seconds: float) -> Delays:
+def probe(target: Target, url: str, fan: Person, creator: Person, seconds: float) -> Delays:
     """Delays, measured by a process of its own."""
-    plan = ProbePlan(target.port, seconds, LIGHT, secrets.token_hex(4), fan.token, creator.token, creator.id)
+    plan = ProbePlan(target.port, seconds, LIGHT, secrets.token_hex(4), fan.token, creator.token, creator.id, url)
     done = subprocess.run(
         [sys.executable, "-m", "bench.probe"],
         cwd=PROJECT_ROOT,
@@ -326,10 +331,10 @@ def part_delivery(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
         rate = HEAVY * most
         follow.quiet()
         for _ in range(rounds):
-            light.append(probe(on, fans[0], creators[0], seconds))
+            light.append(probe(on, bench.url_of(name), fans[0], creators[0], seconds))
             with beside(on, plan, seconds + 3, rate) as load:
                 time.sleep(1.0)
-                heavy.append(probe(on, fans[0], creators[0], seconds))
+                heavy.append(probe(on, bench.url_of(name), fans[0], creators[0], seconds))
             loads.append(load[0])
             follow.quiet()
     click.echo(f"tips that it takes with {SOCKETS} sockets: {most:,.0f}/s; heavy load: {rate:,.0f}/s of them asked for")
@@ -343,6 +348,7 @@ def part_delivery(bench: Bench, seconds: float, rounds: int) -> list[Goal]:
             "echoes": "bare echo, round trip",
             "pings": "op ping, round trip",
             "tips": "tip, request to answer",
+            "commits": "the least commit, flushed",
         }.items():
             p50, p99 = ([at(getattr(one, what), share) for one in rows] for share in (0.5, 0.99))
             click.echo(f"  {text:<34} {_milli(p50):>22}       {_milli(p99):>22}")
