@@ -16,6 +16,8 @@ from app.realtime.routes import realtime_router
 from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
+from app.webhooks.routes import webhooks_router
+from app.widgets.routes import widgets_router
 
 ROUTERS: list[Router] = [
     health_router,
@@ -29,6 +31,8 @@ ROUTERS: list[Router] = [
     bans_router,
     calls_router,
     live_router,
+    webhooks_router,
     realtime_router,
     admin_router,
+    widgets_router,
 ]

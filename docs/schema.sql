@@ -829,6 +829,7 @@ BEGIN
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.approved', p_adjustment, jsonb_build_object('transfer_id', v_result.transfer_id));
+    PERFORM core._adjustment_event('adjustment.approved', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;
@@ -1409,10 +1410,7 @@ BEGIN
         )
     ), (
         'hold.captured', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'transfer_id', v_result.transfer_id, 'amount', v_amount,
-            'released', v_returned, 'status', v_hold.status, 'asset', v_hold.asset, 'kind', v_hold.kind
-        )
+        core._hold_payload(v_hold) || jsonb_build_object('transfer_id', v_result.transfer_id, 'paid', v_amount)
     );
     RETURN v_receipt;
 END;
@@ -1575,7 +1573,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT stream_viewers_pkey DO UPDATE
         SET viewers = excluded.viewers, peak = greatest(n.peak, excluded.viewers), counted_at = excluded.counted_at
         WHERE n.viewers <> excluded.viewers AND n.counted_at < excluded.counted_at
-        RETURNING n.stream_id, n.viewers, n.peak, n.counted_at
+        RETURNING n.stream_id, n.viewers, n.peak AS peak_viewers, n.counted_at
     )
     INSERT INTO core.outbox (type, channels, payload)
     SELECT 'stream.viewers', ARRAY['stream:' || c.stream_id::text], to_jsonb(c)
@@ -1683,6 +1681,46 @@ ALTER FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p
 
 COMMENT ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) IS 'Announces a stream of creator p_creator on the channel p_channel, whose name nobody else has. p_visibility private: only who has a ticket may watch, at p_ticket_price tokens (0: free; NULL: the creator''s usual price, which is none where they have set none), p_seats of them at most (NULL: any number), sold from p_sales_from up to p_sales_to.';
 
+CREATE FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[] DEFAULT '{*}'::text[], p_description text DEFAULT ''::text) RETURNS TABLE(endpoint_id uuid, secret text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_limit CONSTANT bigint := core._rate('webhook_endpoints');
+    v_count bigint;
+BEGIN
+    IF p_user IS NULL OR p_url IS NULL OR p_event_types IS NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST',
+            jsonb_build_object('field', CASE WHEN p_user IS NULL THEN 'p_user' WHEN p_url IS NULL THEN 'url' ELSE 'event_types' END),
+            'A user, a URL and types of events.'
+        );
+    END IF;
+    PERFORM core._check_webhook(p_url, p_event_types, p_description, NULL);
+    PERFORM core._check_actor(p_user);
+    PERFORM pg_advisory_xact_lock(hashtextextended('webhook_endpoints ' || p_user::text, 0));
+    SELECT count(*) INTO v_count FROM core.webhook_endpoints AS e WHERE e.user_id = p_user AND e.deleted_at IS NULL;
+    IF v_count >= v_limit THEN
+        PERFORM core._raise('TS347', 'TOO_MANY_WEBHOOK_ENDPOINTS', jsonb_build_object('maximum', v_limit), 'Delete one that is not needed.');
+    END IF;
+    INSERT INTO core.webhook_endpoints AS e (user_id, url, event_types, description)
+    VALUES (p_user, p_url, p_event_types, coalesce(p_description, ''))
+    RETURNING e.id INTO endpoint_id;
+    INSERT INTO core.webhook_queues (endpoint_id) VALUES (create_webhook_endpoint.endpoint_id);
+    INSERT INTO core.webhook_cursors (endpoint_id, channel, epoch, seq)
+    SELECT create_webhook_endpoint.endpoint_id, k.kind || p_user::text, p.epoch, p.seq
+    FROM unnest(ARRAY['creator:', 'user:']) AS k (kind)
+    CROSS JOIN LATERAL api.channel_position(k.kind || p_user::text) AS p;
+    secret := core._new_webhook_secret(endpoint_id);
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) IS 'Makes an endpoint: from now on the events of the channels user:<id> and creator:<id> of p_user whose type fits p_event_types (*, call.*, tip.sent) are sent to p_url, signed with the secret that is returned here and nowhere else. Not more of them a user than the rate webhook_endpoints says.';
+
 CREATE FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS api.referral_receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1767,7 +1805,7 @@ BEGIN
     SELECT
         'transfer.posted', core._user_channels(NULL, e.to_owner_id),
         core._transfer_payload(
-            e.transfer_id, NULL, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
+            e.transfer_id, v_rewards_id, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
         )
     FROM (
         SELECT
@@ -1807,6 +1845,23 @@ $$;
 ALTER FUNCTION api.decline_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) IS 'Declines call p_call, which rings; p_actor must be its creator where named. Declined already: nothing changes.';
+
+CREATE FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid DEFAULT NULL::uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_endpoint CONSTANT core.webhook_endpoints := core._lock_webhook(p_endpoint, p_user);
+BEGIN
+    UPDATE core.webhook_endpoints AS e SET deleted_at = clock_timestamp() WHERE e.id = v_endpoint.id;
+    UPDATE core.webhook_queues AS q SET next_at = NULL WHERE q.endpoint_id = v_endpoint.id;
+    DELETE FROM core.webhook_secrets AS s WHERE s.endpoint_id = v_endpoint.id;
+END;
+$$;
+
+ALTER FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) IS 'Deletes an endpoint of p_user (NULL: of whomever), with its secrets and all that was to be sent there. What is on its way may still arrive.';
 
 CREATE FUNCTION api.detach_month(p_what text) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2022,7 +2077,182 @@ ALTER FUNCTION api.expire_holds(p_limit integer) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.expire_holds(p_limit integer) IS 'Closes holds past their expires_at, p_limit or so of them (up to 5000), the longest due first; returns how many. Nobody has to wait for it: an expired hold never stands in the way of a payment, a hold or a capture.';
 
-CREATE FUNCTION api.follow_channels(p_requests api.follow_request[]) RETURNS SETOF api.follow_outcome
+CREATE FUNCTION api.fan_webhooks(p_after uuid DEFAULT NULL::uuid, p_cursors integer DEFAULT 200, p_events integer DEFAULT 100) RETURNS TABLE(last_endpoint uuid, events bigint, deliveries bigint, lost bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    c_bytes CONSTANT integer := 19000;
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_epoch CONSTANT uuid := (SELECT r.epoch FROM core.relay_state AS r);
+    v_endpoints uuid [];
+    v_channels text [];
+    v_woken uuid [];
+BEGIN
+    IF (p_cursors BETWEEN 1 AND 10000 AND p_events BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', CASE WHEN p_cursors BETWEEN 1 AND 10000 THEN 'p_events' ELSE 'p_cursors' END),
+            'Limits of 1 to 10000.'
+        );
+    END IF;
+    SELECT array_agg(b.endpoint_id), array_agg(b.channel) INTO v_endpoints, v_channels
+    FROM (
+        SELECT w.endpoint_id, w.channel
+        FROM core.webhook_cursors AS w
+        -- in subqueries: however few rows the planner expects, each position costs a few looks into indexes
+        WHERE w.endpoint_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+            AND (w.epoch <> v_epoch OR w.seq <> coalesce((SELECT c.seq FROM core.channels AS c WHERE c.channel = w.channel), 0))
+            AND (
+                SELECT
+                    e.status = 'active' AND e.deleted_at IS NULL
+                    AND (SELECT u.status = 'active' FROM core.users AS u WHERE u.id = e.user_id)
+                FROM core.webhook_endpoints AS e
+                WHERE e.id = w.endpoint_id
+            )
+        ORDER BY w.endpoint_id, w.channel
+        LIMIT p_cursors
+        FOR NO KEY UPDATE OF w SKIP LOCKED
+    ) AS b;
+    IF v_endpoints IS NULL THEN
+        RETURN QUERY SELECT NULL::uuid, 0::bigint, 0::bigint, 0::bigint;
+        RETURN;
+    END IF;
+
+    WITH behind AS MATERIALIZED (
+        SELECT
+            w.endpoint_id, w.channel, w.seq AS from_seq, c.id AS channel_id, r.epoch, e.event_types,
+            coalesce(c.seq, 0) AS head,
+            CASE WHEN w.epoch = r.epoch AND w.seq <= coalesce(c.seq, 0) THEN least(c.seq, w.seq + p_events) END AS to_seq
+        FROM unnest(v_endpoints, v_channels) AS k (endpoint_id, channel)
+        INNER JOIN core.webhook_cursors AS w ON w.endpoint_id = k.endpoint_id AND w.channel = k.channel
+        INNER JOIN core.webhook_endpoints AS e ON e.id = w.endpoint_id
+        CROSS JOIN core.relay_state AS r
+        LEFT JOIN core.channels AS c ON c.channel = w.channel
+    ), found AS MATERIALIZED (
+        SELECT
+            b.endpoint_id, b.channel, o.id, o.type, o.payload, o.created_at, core._webhook_wants(b.event_types, o.type) AS wanted,
+            b.to_seq - b.from_seq AS expected, count(*) OVER (PARTITION BY b.endpoint_id, b.channel) AS present
+        FROM behind AS b
+        CROSS JOIN LATERAL (
+            SELECT x.xid, x.id, x.created_at
+            FROM core.channel_events AS x
+            WHERE x.channel_id = b.channel_id AND x.seq > b.from_seq AND x.seq <= b.to_seq
+        ) AS n
+        CROSS JOIN LATERAL (
+            SELECT x.id, x.type, x.payload, x.created_at FROM core.outbox AS x WHERE x.xid = n.xid AND x.id = n.id AND x.created_at = n.created_at
+        ) AS o
+    ), steps AS MATERIALIZED (
+        SELECT b.*, coalesce(f.present = f.expected, b.to_seq = b.from_seq, false) AS whole
+        FROM behind AS b
+        LEFT JOIN (SELECT DISTINCT y.endpoint_id, y.channel, y.expected, y.present FROM found AS y) AS f
+            ON f.endpoint_id = b.endpoint_id AND f.channel = b.channel
+    ), made AS (
+        -- in an order that all keep to: of an event in two channels the second waits for the first
+        INSERT INTO core.webhook_deliveries AS d (endpoint_id, event_id, type, payload, event_at, due_at)
+        SELECT DISTINCT ON (f.endpoint_id, f.id)
+            f.endpoint_id, f.id, f.type,
+            CASE
+                WHEN octet_length(f.payload::text) <= c_bytes THEN f.payload
+                ELSE jsonb_build_object('omitted', true, 'bytes', octet_length(f.payload::text))
+            END,
+            f.created_at, v_now
+        FROM found AS f
+        WHERE f.present = f.expected AND f.wanted
+        ORDER BY f.endpoint_id, f.id
+        ON CONFLICT ON CONSTRAINT webhook_deliveries_event DO NOTHING
+        RETURNING d.endpoint_id
+    ), moved AS (
+        UPDATE core.webhook_cursors AS w
+        SET
+            epoch = s.epoch, seq = CASE WHEN s.whole THEN s.to_seq ELSE s.head END,
+            lost_at = CASE WHEN s.whole THEN w.lost_at ELSE v_now END
+        FROM steps AS s
+        WHERE w.endpoint_id = s.endpoint_id AND w.channel = s.channel
+        RETURNING s.whole, CASE WHEN s.whole THEN s.to_seq - s.from_seq ELSE 0 END AS events
+    )
+    SELECT
+        (SELECT sum(m.events)::bigint FROM moved AS m), (SELECT count(*) FROM moved AS m WHERE NOT m.whole),
+        (SELECT count(*) FROM made AS d), ARRAY(SELECT DISTINCT d.endpoint_id FROM made AS d)
+    INTO events, lost, deliveries, v_woken;
+
+    PERFORM FROM core.webhook_queues AS q WHERE q.endpoint_id = ANY (v_woken) ORDER BY q.endpoint_id FOR NO KEY UPDATE;
+    UPDATE core.webhook_queues AS q SET next_at = v_now
+    WHERE q.endpoint_id = ANY (v_woken) AND (q.next_at > v_now OR q.next_at IS NULL);
+    last_endpoint := v_endpoints[cardinality(v_endpoints)];
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) IS 'Turns events of the channels user:<id> and creator:<id> into deliveries to the endpoints of that user that want them: the next p_events events of up to p_cursors channels of endpoints after p_after. Returns the endpoint it got to (NULL: there was none left), how many events it looked at, deliveries it made, and positions that were lost. Call it from the last endpoint on until there is none left, and from the beginning until nothing is done; the scheduler does.';
+
+CREATE FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text DEFAULT NULL::text, p_retry_after integer DEFAULT NULL::integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_day CONSTANT integer := 86400;
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_good CONSTANT boolean := p_error IS NULL AND coalesce(p_status BETWEEN 200 AND 299, false);
+    v_gone CONSTANT boolean := coalesce(p_status = 410, false);
+    v_error CONSTANT text := CASE WHEN NOT v_good THEN coalesce(p_error, 'status') END;
+    v_delivery core.webhook_deliveries;
+    v_queue core.webhook_queues;
+    v_wait interval;
+    v_status text;
+BEGIN
+    PERFORM FROM core.webhook_queues AS q
+    WHERE q.endpoint_id = (SELECT d.endpoint_id FROM core.webhook_deliveries AS d WHERE d.id = p_delivery)
+    FOR NO KEY UPDATE;
+    SELECT d.* INTO v_delivery
+    FROM core.webhook_deliveries AS d
+    WHERE d.id = p_delivery AND d.attempts = p_attempt AND d.leased_until IS NOT NULL
+    FOR NO KEY UPDATE;
+    IF v_delivery.id IS NULL THEN
+        RETURN 'stale';
+    END IF;
+    -- a test is tried once
+    v_wait := CASE WHEN NOT v_good AND NOT v_gone AND v_delivery.event_id IS NOT NULL THEN core._webhook_wait(v_delivery.tries + 1) END;
+    v_status := CASE WHEN v_good THEN 'delivered' WHEN v_wait IS NULL THEN 'dead' ELSE 'pending' END;
+    UPDATE core.webhook_deliveries AS d
+    SET
+        status = v_status, tries = d.tries + 1, leased_at = NULL, leased_until = NULL, last_status = p_status, last_error = v_error,
+        due_at = CASE
+            WHEN v_wait IS NULL THEN d.due_at
+            ELSE v_now + greatest(v_wait * (1 + random() / 5), least(coalesce(p_retry_after, 0), c_day) * interval '1 second')
+        END,
+        ended_at = CASE WHEN v_status <> 'pending' THEN v_now END
+    WHERE d.id = p_delivery;
+    INSERT INTO core.webhook_attempts (delivery_id, attempt, started_at, duration_ms, status, error, answer)
+    VALUES (p_delivery, p_attempt, v_delivery.leased_at, greatest(p_duration_ms, 0), p_status, v_error, left(p_answer, 1024));
+
+    UPDATE core.webhook_queues AS q
+    SET
+        next_at = least(q.next_at, v_now),
+        failures = CASE WHEN v_good THEN 0 WHEN v_delivery.event_id IS NULL THEN q.failures ELSE q.failures + 1 END,
+        failing_since = CASE WHEN v_good THEN NULL WHEN v_delivery.event_id IS NULL THEN q.failing_since ELSE coalesce(q.failing_since, v_now) END
+    WHERE q.endpoint_id = v_delivery.endpoint_id
+    RETURNING q.* INTO v_queue;
+    IF v_gone THEN
+        PERFORM core._disable_webhook(v_delivery.endpoint_id, 'gone');
+    ELSIF v_queue.failures > 0 AND v_queue.failures >= core._rate('webhook_disable_failures')
+        AND v_queue.failing_since <= v_now - core._rate('webhook_disable_after') * interval '1 second' THEN
+        PERFORM core._disable_webhook(v_delivery.endpoint_id, 'failing');
+    END IF;
+    RETURN CASE v_status WHEN 'pending' THEN 'retried' ELSE v_status END;
+END;
+$$;
+
+ALTER FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) IS 'Notes what became of attempt p_attempt to send a delivery: the status of the answer, or p_error in one word where there was none or it was no success; how long it took, the beginning of the answer, and for how many seconds the receiver asked to be left alone. Returns delivered; retried: it is due again by the schedule; dead: there is no further attempt; stale: it was another''s by then, and nothing is noted. 410, and failing for as long and as often as the rates webhook_disable_after and webhook_disable_failures say, disables the endpoint, of which its user is told by the event webhook.disabled.';
+
+CREATE FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean DEFAULT true) RETURNS SETOF api.follow_outcome
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2041,14 +2271,14 @@ BEGIN
     ) AS q
     LEFT JOIN LATERAL (
         SELECT a.epoch, a.seq, a.first_seq FROM api.channel_position(q.channel) AS a
-    ) AS p ON (q.refusal).error_code IS NULL
+    ) AS p ON p_positions AND (q.refusal).error_code IS NULL
     ORDER BY q.ord;
 END;
 $$;
 
-ALTER FUNCTION api.follow_channels(p_requests api.follow_request[]) OWNER TO tessera_ledger;
+ALTER FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[]) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
+COMMENT ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) IS 'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position (without p_positions only whether they may) or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
 
 CREATE FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text DEFAULT 'debits'::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.wallets
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2079,6 +2309,7 @@ DECLARE
     v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
     v_status text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
     v_refusal core.refusal := core._check_transfer('grant', p_reason, NULL, p_key, p_actor, v_status);
+    v_from uuid;
     v_result core.transfer_result;
 BEGIN
     IF p_reason IS NULL OR btrim(p_reason) = '' THEN
@@ -2088,10 +2319,10 @@ BEGIN
     ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
         v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
+    v_from := CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END;
     v_result := (core._post_transfers(
         ARRAY[ROW(
-            CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
-            v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
+            v_from, v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
             core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
             NULL, NULL, NULL
         )::core.transfer_request],
@@ -2105,7 +2336,7 @@ BEGIN
         VALUES (
             'transfer.posted', core._user_channels(NULL, p_user),
             core._transfer_payload(
-                v_result.transfer_id, NULL, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
+                v_result.transfer_id, v_from, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
             )
         );
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)
@@ -2154,6 +2385,116 @@ $$;
 ALTER FUNCTION api.keep_channel_events() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.keep_channel_events() IS 'Makes the partitions of core.channel_events for the coming days, drops those whose day is over for longer than the rate channel_events_kept, and returns the names of what it dropped. The scheduler calls it hourly. What is dropped can be read no more (POSITION_LOST); the events themselves stay in core.outbox.';
+
+CREATE FUNCTION api.lease_webhooks(p_limit integer DEFAULT 50, p_lease interval DEFAULT '00:01:00'::interval) RETURNS TABLE(delivery_id uuid, attempt integer, endpoint_id uuid, url text, secrets text[], type text, event_at timestamp with time zone, payload jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_bound CONSTANT integer := greatest(core._rate('webhook_in_flight'), 1);
+    v_left integer := p_limit;
+    v_queue record;
+    v_room integer;
+    v_leased bigint;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 1000 AND p_lease BETWEEN interval '1 millisecond' AND interval '1 hour') IS NOT TRUE THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', CASE WHEN p_limit BETWEEN 1 AND 1000 THEN 'p_lease' ELSE 'p_limit' END),
+            'A limit of 1 to 1000, for an hour at most.'
+        );
+    END IF;
+    FOR v_queue IN
+        SELECT q.endpoint_id, q.failures
+        FROM core.webhook_queues AS q
+        WHERE q.next_at <= v_now
+        ORDER BY q.next_at
+        LIMIT p_limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        EXIT WHEN v_left <= 0;
+        IF NOT EXISTS (
+            SELECT FROM core.webhook_endpoints AS e
+            INNER JOIN core.users AS u ON u.id = e.user_id
+            WHERE e.id = v_queue.endpoint_id AND e.status = 'active' AND e.deleted_at IS NULL AND u.status = 'active'
+        ) THEN
+            -- an endpoint is woken when it is enabled; nobody says when its user is suspended no more
+            UPDATE core.webhook_queues AS q
+            SET next_at = (
+                SELECT v_now + interval '1 minute'
+                FROM core.webhook_endpoints AS e
+                WHERE e.id = q.endpoint_id AND e.status = 'active' AND e.deleted_at IS NULL
+            )
+            WHERE q.endpoint_id = v_queue.endpoint_id;
+            CONTINUE;
+        END IF;
+        WITH silent AS (
+            SELECT d.id, d.attempts, d.leased_at
+            FROM core.webhook_deliveries AS d
+            WHERE d.endpoint_id = v_queue.endpoint_id AND d.leased_until <= v_now
+            FOR NO KEY UPDATE
+        ), noted AS (
+            INSERT INTO core.webhook_attempts (delivery_id, attempt, started_at, error)
+            SELECT s.id, s.attempts, s.leased_at, 'interrupted' FROM silent AS s
+        )
+        UPDATE core.webhook_deliveries AS d SET leased_at = NULL, leased_until = NULL, last_status = NULL, last_error = 'interrupted'
+        FROM silent AS s
+        WHERE d.id = s.id;
+        v_room := least(
+            v_left,
+            CASE WHEN v_queue.failures > 0 THEN 1 ELSE v_bound END - (
+                SELECT count(*) FROM core.webhook_deliveries AS d WHERE d.endpoint_id = v_queue.endpoint_id AND d.leased_until IS NOT NULL
+            )
+        );
+        v_leased := 0;
+        IF v_room > 0 THEN
+            RETURN QUERY
+            UPDATE core.webhook_deliveries AS d
+            SET leased_at = v_now, leased_until = v_now + p_lease, attempts = d.attempts + 1
+            FROM (
+                SELECT x.id
+                FROM core.webhook_deliveries AS x
+                WHERE x.endpoint_id = v_queue.endpoint_id AND x.status = 'pending' AND x.leased_until IS NULL AND x.due_at <= v_now
+                ORDER BY x.due_at
+                LIMIT v_room
+                FOR NO KEY UPDATE
+            ) AS n
+            INNER JOIN core.webhook_endpoints AS e ON e.id = v_queue.endpoint_id
+            WHERE d.id = n.id
+            RETURNING
+                d.id, d.attempts, d.endpoint_id, e.url,
+                ARRAY(
+                    SELECT s.secret
+                    FROM core.webhook_secrets AS s
+                    WHERE s.endpoint_id = v_queue.endpoint_id AND (s.until IS NULL OR s.until > v_now)
+                    ORDER BY s.created_at DESC
+                ),
+                d.type, d.event_at, d.payload;
+            GET DIAGNOSTICS v_leased = ROW_COUNT;
+            v_left := v_left - v_leased;
+        END IF;
+        UPDATE core.webhook_queues AS q
+        SET
+            next_at = least(
+                (SELECT min(d.leased_until) FROM core.webhook_deliveries AS d WHERE d.endpoint_id = q.endpoint_id AND d.leased_until IS NOT NULL),
+                -- where there is no room, whoever finishes says so
+                CASE WHEN v_left <= 0 OR v_room > v_leased THEN (
+                    SELECT CASE WHEN min(d.due_at) IS NOT NULL THEN greatest(min(d.due_at), v_now) END
+                    FROM core.webhook_deliveries AS d
+                    WHERE d.endpoint_id = q.endpoint_id AND d.status = 'pending' AND d.leased_until IS NULL
+                ) END
+            )
+        WHERE q.endpoint_id = v_queue.endpoint_id;
+    END LOOP;
+END;
+$$;
+
+ALTER FUNCTION api.lease_webhooks(p_limit integer, p_lease interval) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.lease_webhooks(p_limit integer, p_lease interval) IS 'Up to p_limit deliveries that are due, with what is needed to send and sign them, and the number of the attempt. They are the caller''s for p_lease: send them after the commit and tell api.finish_webhook; what is not heard of by then is due again, with the same id. For the scheduler only, for it shows secrets.';
 
 CREATE FUNCTION api.leave_streams(p_beats api.watch_beat[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2591,6 +2932,7 @@ DECLARE
     v_wallet core.wallets;
     v_spendable bigint;
     v_now timestamptz;
+    v_hold core.holds;
     v_receipt api.hold_receipt;
 BEGIN
     PERFORM core._lock_wallets(ARRAY[p_wallet]);
@@ -2646,16 +2988,12 @@ BEGIN
     VALUES (
         v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
         CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
-    );
+    )
+    RETURNING * INTO v_hold;
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.placed', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', v_receipt.hold_id, 'wallet_id', p_wallet, 'amount', p_amount, 'asset', v_wallet.asset,
-            'kind', p_kind, 'reference', p_reference, 'expires_at', v_receipt.expires_at
-        )
-    );
+    VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;
@@ -2823,6 +3161,51 @@ $$;
 ALTER FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) IS 'Posts p_body, 1 to 500 characters, to the chat of stream p_stream for user p_user, who may watch it and is not banned by its creator. As many in a minute as the rate chat_messages_minute says. p_key makes it safe to repeat.';
+
+CREATE FUNCTION api.prune_webhooks(p_limit integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_before CONSTANT timestamptz := v_now - core._rate('webhook_deliveries_kept') * interval '1 day';
+    v_limit CONSTANT integer := least(greatest(coalesce(p_limit, 1000), 1), 10000);
+    v_old uuid [];
+    v_gone uuid [];
+BEGIN
+    v_old := ARRAY(SELECT d.id FROM core.webhook_deliveries AS d WHERE d.ended_at < v_before ORDER BY d.ended_at LIMIT v_limit FOR UPDATE SKIP LOCKED);
+    v_old := v_old || ARRAY(
+        SELECT d.id
+        FROM core.webhook_endpoints AS e
+        INNER JOIN core.webhook_deliveries AS d ON d.endpoint_id = e.id
+        WHERE (e.status = 'disabled' OR e.deleted_at IS NOT NULL)
+            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND d.leased_until IS NULL AND d.created_at < v_before)
+        LIMIT greatest(v_limit - cardinality(v_old), 0)
+        FOR UPDATE OF d SKIP LOCKED
+    );
+    DELETE FROM core.webhook_attempts AS a WHERE a.delivery_id = ANY (v_old);
+    DELETE FROM core.webhook_deliveries AS d WHERE d.id = ANY (v_old);
+    DELETE FROM core.webhook_secrets AS s WHERE s.until <= v_now;
+    v_gone := ARRAY(
+        SELECT e.id
+        FROM core.webhook_endpoints AS e
+        WHERE (e.status = 'disabled' OR e.deleted_at IS NOT NULL) AND e.deleted_at < v_now - interval '1 hour'
+            AND NOT EXISTS (SELECT FROM core.webhook_deliveries AS d WHERE d.endpoint_id = e.id)
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    );
+    DELETE FROM core.webhook_cursors AS c WHERE c.endpoint_id = ANY (v_gone);
+    DELETE FROM core.webhook_queues AS q WHERE q.endpoint_id = ANY (v_gone);
+    DELETE FROM core.webhook_secrets AS s WHERE s.endpoint_id = ANY (v_gone);
+    DELETE FROM core.webhook_endpoints AS e WHERE e.id = ANY (v_gone);
+    RETURN cardinality(v_old) + cardinality(v_gone);
+END;
+$$;
+
+ALTER FUNCTION api.prune_webhooks(p_limit integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.prune_webhooks(p_limit integer) IS 'Deletes up to p_limit deliveries that ended longer ago than the rate webhook_deliveries_kept says, or have waited for so long for an endpoint that is disabled, or whose endpoint was deleted; and endpoints that were deleted more than an hour ago and have none left. Returns how many that were. The scheduler calls it.';
 
 CREATE FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer DEFAULT 100) RETURNS SETOF api.channel_event
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2995,11 +3378,11 @@ BEGIN
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
         core._transfer_payload(
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
-        ) || jsonb_build_object('refund_of', p_transfer)
+        ) || jsonb_build_object('original_id', p_transfer)
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
@@ -3072,6 +3455,7 @@ BEGIN
     WHERE a.id = p_adjustment;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.rejected', p_adjustment, jsonb_build_object('reason', p_reason));
+    PERFORM core._adjustment_event('adjustment.rejected', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;
@@ -3320,14 +3704,9 @@ BEGIN
     RETURNING w.* INTO v_wallet;
     v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(v_wallet_id);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.released', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'amount', v_left, 'asset', v_hold.asset, 'kind', v_hold.kind,
-            'reference', v_hold.reference
-        )
-    );
+    VALUES ('hold.released', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;
@@ -3376,6 +3755,132 @@ $$;
 ALTER FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) IS 'Removes message p_message from the chat of stream p_stream; false where it was removed before. p_actor, where named, must be its author, the stream''s creator, or a moderator.';
+
+CREATE TABLE core.webhook_deliveries (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    endpoint_id uuid NOT NULL,
+    event_id bigint,
+    type text NOT NULL,
+    payload jsonb NOT NULL,
+    event_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    tries smallint DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    leased_at timestamp with time zone,
+    leased_until timestamp with time zone,
+    last_status smallint,
+    last_error text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT webhook_deliveries_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT webhook_deliveries_ended CHECK (((status = 'pending'::text) = (ended_at IS NULL))),
+    CONSTRAINT webhook_deliveries_lease CHECK ((((leased_at IS NULL) = (leased_until IS NULL)) AND ((leased_until IS NULL) OR (status = 'pending'::text)))),
+    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text]))),
+    CONSTRAINT webhook_deliveries_tries_check CHECK ((tries >= 0))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.webhook_deliveries OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_deliveries IS 'An event on its way to an endpoint, once for each of the two. Its id is the webhook-id of every attempt. Written by the functions of webhooks only.';
+
+COMMENT ON COLUMN core.webhook_deliveries.event_id IS 'Id of the event in core.outbox; NULL: a test event, which is tried once.';
+
+COMMENT ON COLUMN core.webhook_deliveries.tries IS 'Attempts that came to an end since it was made or last replayed: they decide when the next one is due.';
+
+COMMENT ON COLUMN core.webhook_deliveries.attempts IS 'Attempts ever begun; the number of the last one.';
+
+COMMENT ON COLUMN core.webhook_deliveries.leased_until IS 'Somebody is sending it; if nothing is heard of them until then, it is sent again.';
+
+CREATE TABLE core.webhook_endpoints (
+    id uuid DEFAULT core.uuid7() NOT NULL,
+    user_id uuid NOT NULL,
+    url text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    event_types text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhook_endpoints_description_check CHECK ((char_length(description) <= 200)),
+    CONSTRAINT webhook_endpoints_disabled CHECK (((status = 'disabled'::text) = ((disabled_at IS NOT NULL) AND (disabled_reason IS NOT NULL)))),
+    CONSTRAINT webhook_endpoints_disabled_reason_check CHECK ((disabled_reason = ANY (ARRAY['by_user'::text, 'gone'::text, 'failing'::text]))),
+    CONSTRAINT webhook_endpoints_event_types_check CHECK (((cardinality(event_types) >= 1) AND (cardinality(event_types) <= 50))),
+    CONSTRAINT webhook_endpoints_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text]))),
+    CONSTRAINT webhook_endpoints_url_check CHECK ((((octet_length(url) >= 8) AND (octet_length(url) <= 2048)) AND (url ~ '^https?://[^[:space:]]+$'::text)))
+);
+
+ALTER TABLE core.webhook_endpoints OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_endpoints IS 'Where users want the events of their channels sent. Written by the functions of webhooks only.';
+
+COMMENT ON COLUMN core.webhook_endpoints.event_types IS 'Which events: * (all), a group such as call.*, or a type such as tip.sent.';
+
+COMMENT ON COLUMN core.webhook_endpoints.disabled_reason IS 'by_user; gone: it answered 410; failing: for so long and so often as the rates webhook_disable_after and webhook_disable_failures say.';
+
+COMMENT ON COLUMN core.webhook_endpoints.deleted_at IS 'Nobody sees it from then on; api.prune_webhooks takes it out with all that belongs to it.';
+
+CREATE VIEW api.webhook_deliveries AS
+ SELECT d.id AS delivery_id,
+    d.endpoint_id,
+    e.user_id,
+    d.type,
+    d.status,
+    d.attempts,
+    d.last_status,
+    d.last_error,
+        CASE
+            WHEN (d.status = 'pending'::text) THEN d.due_at
+            ELSE NULL::timestamp with time zone
+        END AS next_attempt_at,
+    (d.leased_until IS NOT NULL) AS in_flight,
+    d.event_at,
+    d.created_at,
+    d.ended_at,
+    d.payload
+   FROM (core.webhook_deliveries d
+     JOIN core.webhook_endpoints e ON ((e.id = d.endpoint_id)))
+  WHERE (e.deleted_at IS NULL);
+
+ALTER VIEW api.webhook_deliveries OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.webhook_deliveries IS 'Events on their way to endpoints: pending, delivered or dead; how many attempts were begun, how the last one ended, and when the next one is due.';
+
+CREATE FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid DEFAULT NULL::uuid) RETURNS SETOF api.webhook_deliveries
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_endpoint core.webhook_endpoints;
+BEGIN
+    SELECT e.* INTO v_endpoint
+    FROM core.webhook_deliveries AS d
+    INNER JOIN core.webhook_endpoints AS e ON e.id = d.endpoint_id
+    WHERE d.id = p_delivery AND e.deleted_at IS NULL AND (p_user IS NULL OR e.user_id = p_user);
+    IF v_endpoint.id IS NULL THEN
+        PERFORM core._raise('TS242', 'WEBHOOK_DELIVERY_NOT_FOUND', jsonb_build_object('delivery_id', p_delivery), 'Nothing was done.');
+    END IF;
+    v_endpoint := core._lock_webhook(v_endpoint.id, p_user);
+    IF v_endpoint.status <> 'active' THEN
+        PERFORM core._raise(
+            'TS348', 'WEBHOOK_ENDPOINT_DISABLED', jsonb_build_object('endpoint_id', v_endpoint.id, 'reason', v_endpoint.disabled_reason),
+            'Enable the endpoint first.'
+        );
+    END IF;
+    UPDATE core.webhook_deliveries AS d SET status = 'pending', tries = 0, due_at = v_now, ended_at = NULL
+    WHERE d.id = p_delivery AND d.leased_until IS NULL;
+    UPDATE core.webhook_queues AS q SET next_at = least(q.next_at, v_now) WHERE q.endpoint_id = v_endpoint.id;
+    RETURN QUERY SELECT d.* FROM api.webhook_deliveries AS d WHERE d.delivery_id = p_delivery;
+END;
+$$;
+
+ALTER FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) IS 'Makes a delivery of p_user (NULL: of whomever) due at once, with the whole schedule before it again, whether it was delivered, is dead or waits; what is on its way just now stays as it is. Its webhook-id stays the same.';
 
 CREATE FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text DEFAULT NULL::text, p_actor uuid DEFAULT NULL::uuid) RETURNS SETOF api.adjustments
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3434,6 +3939,7 @@ BEGIN
         p_actor, 'adjustment.requested', v_id,
         jsonb_build_object('from_wallet_id', p_from, 'to_wallet_id', p_to, 'amount', p_amount, 'asset', v_from.asset, 'reason', p_reason)
     );
+    PERFORM core._adjustment_event('adjustment.requested', v_id);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = v_id;
 END;
 $$;
@@ -3468,6 +3974,38 @@ $$;
 ALTER FUNCTION api.resume_call(p_call uuid, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) IS 'The clock of call p_call goes on from where it stopped: what is left of a paid block is used up first. p_actor must be one of its people where named. Active already: nothing changes.';
+
+CREATE FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid DEFAULT NULL::uuid) RETURNS TABLE(secret text, old_secrets_until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    c_signing CONSTANT integer := 5;
+    v_endpoint CONSTANT core.webhook_endpoints := core._lock_webhook(p_endpoint, p_user);
+    v_until CONSTANT timestamptz := clock_timestamp() + core._rate('webhook_secret_overlap') * interval '1 second';
+BEGIN
+    UPDATE core.webhook_secrets AS s SET until = v_until WHERE s.endpoint_id = v_endpoint.id AND s.until IS NULL;
+    DELETE FROM core.webhook_secrets AS s
+    USING (
+        SELECT x.secret
+        FROM core.webhook_secrets AS x
+        WHERE x.endpoint_id = v_endpoint.id
+        ORDER BY x.created_at DESC
+        OFFSET c_signing - 1
+    ) AS o
+    WHERE s.endpoint_id = v_endpoint.id AND (s.secret = o.secret OR s.until <= clock_timestamp());
+    DELETE FROM core.webhook_secrets AS s WHERE s.endpoint_id = v_endpoint.id AND s.until <= clock_timestamp();
+    UPDATE core.webhook_endpoints AS e SET updated_at = clock_timestamp() WHERE e.id = v_endpoint.id;
+    secret := core._new_webhook_secret(v_endpoint.id);
+    old_secrets_until := v_until;
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) IS 'Gives an endpoint of p_user (NULL: of whomever) a new secret and returns it, here and nowhere else. Until old_secrets_until (the rate webhook_secret_overlap from now) deliveries are signed with the old one too; with at most 5 in all.';
 
 CREATE TABLE core.audits (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -3510,6 +4048,19 @@ BEGIN
     INSERT INTO core.audits (started_at, finished_at, violations, found)
     VALUES (v_started, greatest(v_started, clock_timestamp()), cardinality(v_found), to_jsonb(v_found [1:100]))
     RETURNING id INTO v_id;
+    IF cardinality(v_found) > 0 THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'audit.failed', ARRAY['ops'],
+            jsonb_build_object(
+                'audit_id', v_id, 'violations', cardinality(v_found),
+                'rules', (SELECT jsonb_object_agg(f.rule, f.times) FROM (
+                    SELECT x.v ->> 'rule' AS rule, count(*) AS times FROM unnest(v_found) AS x (v) GROUP BY x.v ->> 'rule'
+                ) AS f),
+                'started_at', v_started
+            )
+        );
+    END IF;
     DELETE FROM core.audits AS a
     WHERE a.id < (SELECT o.id FROM core.audits AS o ORDER BY o.id DESC OFFSET 999 LIMIT 1);
     RETURN QUERY SELECT a.* FROM api.audits AS a WHERE a.audit_id = v_id;
@@ -3758,6 +4309,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_names text[];
     v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
@@ -3772,21 +4324,22 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
+        array_agg(t.sender_name) FILTER (WHERE l.lead),
         array_agg(l.lead),
         bool_or(t.stream_id IS NOT NULL)
-    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
+    INTO v_requests, v_refusals, v_fees, v_names, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            s.status AS sender_status,
+            s.status AS sender_status, s.username AS sender_name,
             c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
             sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
         -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
-        LEFT JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT u.status, u.username FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
         LEFT JOIN LATERAL (SELECT u.status, u.roles FROM core.users AS u WHERE u.id = r.creator_id LIMIT 1) AS c ON true
         LEFT JOIN LATERAL (
             SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset LIMIT 1
@@ -3834,13 +4387,15 @@ BEGIN
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
         'tip.sent',
-        array_remove(ARRAY['creator:' || o.creator_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text], NULL),
+        array_remove(ARRAY[
+            'creator:' || o.creator_id::text, 'user:' || o.sender_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text
+        ], NULL),
         jsonb_build_object(
-            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'creator_id', o.creator_id, 'amount', o.amount,
-            'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
+            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'sender_name', o.sender_name, 'creator_id', o.creator_id,
+            'amount', o.amount, 'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
         )
-    FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
-        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+    FROM ROWS FROM (unnest(p_tips), unnest(v_names), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, sender_name,
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;
@@ -4281,6 +4836,33 @@ ALTER FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, 
 
 COMMENT ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) IS 'Messages of stream p_stream that are not removed, newest first, up to p_limit (1000 at most), those before p_before, as user p_viewer may read them.';
 
+CREATE FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid DEFAULT NULL::uuid) RETURNS SETOF api.webhook_deliveries
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_endpoint CONSTANT core.webhook_endpoints := core._lock_webhook(p_endpoint, p_user);
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_id uuid;
+BEGIN
+    IF v_endpoint.status <> 'active' THEN
+        PERFORM core._raise(
+            'TS348', 'WEBHOOK_ENDPOINT_DISABLED', jsonb_build_object('endpoint_id', p_endpoint, 'reason', v_endpoint.disabled_reason),
+            'Enable the endpoint first.'
+        );
+    END IF;
+    INSERT INTO core.webhook_deliveries AS d (endpoint_id, type, payload, event_at, due_at)
+    VALUES (p_endpoint, 'webhook.test', jsonb_build_object('endpoint_id', p_endpoint, 'user_id', v_endpoint.user_id), v_now, v_now)
+    RETURNING d.id INTO v_id;
+    UPDATE core.webhook_queues AS q SET next_at = least(q.next_at, v_now) WHERE q.endpoint_id = p_endpoint;
+    RETURN QUERY SELECT d.* FROM api.webhook_deliveries AS d WHERE d.delivery_id = v_id;
+END;
+$$;
+
+ALTER FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) IS 'Sends the event webhook.test to an endpoint of p_user (NULL: of whomever), whatever types it wants, and returns the delivery. It is tried once.';
+
 CREATE FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(count bigint, sum bigint, average numeric, max bigint, unique_tippers bigint, top jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4397,6 +4979,7 @@ BEGIN
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
+        OFFSET 0 -- so that each column is worked out once, and core._check_transfer, given columns, is inlined
     ) AS s;
 
     v_results := core._post_transfers(v_requests, v_refusals, true);
@@ -4516,6 +5099,108 @@ $$;
 ALTER FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) IS 'Changes the fields of stream p_stream that the object p_changes names: title, visibility, ticket_price, seats, starts_at, sales_from, sales_to; null takes away the last four. Never fewer seats than tickets sold. Tickets sold stay paid for at the price they had, also when the stream becomes public. p_actor must be its creator where named.';
+
+CREATE TABLE core.webhook_cursors (
+    endpoint_id uuid NOT NULL,
+    channel text NOT NULL COLLATE pg_catalog."C",
+    epoch uuid NOT NULL,
+    seq bigint NOT NULL,
+    lost_at timestamp with time zone,
+    CONSTRAINT webhook_cursors_seq_check CHECK ((seq >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.webhook_cursors OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_cursors IS 'Up to where the events of a channel have become deliveries to an endpoint. Written by api.fan_webhooks.';
+
+COMMENT ON COLUMN core.webhook_cursors.seq IS 'Number of the last event of the channel that was looked at, within epoch.';
+
+COMMENT ON COLUMN core.webhook_cursors.lost_at IS 'When events could last not be read any more, so that it went on at the present position.';
+
+CREATE TABLE core.webhook_queues (
+    endpoint_id uuid NOT NULL,
+    next_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    CONSTRAINT webhook_queues_failing CHECK (((failures > 0) = (failing_since IS NOT NULL))),
+    CONSTRAINT webhook_queues_failures_check CHECK ((failures >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE core.webhook_queues OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_queues IS 'One row an endpoint, whose lock comes before those of its deliveries. Written by the functions of webhooks only.';
+
+COMMENT ON COLUMN core.webhook_queues.next_at IS 'There is nothing to be sent before; NULL: nothing at all.';
+
+COMMENT ON COLUMN core.webhook_queues.failures IS 'Attempts that failed since the last that succeeded.';
+
+CREATE VIEW api.webhook_endpoints AS
+ SELECT e.id AS endpoint_id,
+    e.user_id,
+    e.url,
+    e.description,
+    e.event_types,
+    e.status,
+    e.disabled_at,
+    e.disabled_reason,
+    q.failures AS failures_in_a_row,
+    q.failing_since,
+    ( SELECT max(c.lost_at) AS max
+           FROM core.webhook_cursors c
+          WHERE (c.endpoint_id = e.id)) AS position_lost_at,
+    e.created_at,
+    e.updated_at
+   FROM (core.webhook_endpoints e
+     JOIN core.webhook_queues q ON ((q.endpoint_id = e.id)))
+  WHERE (e.deleted_at IS NULL);
+
+ALTER VIEW api.webhook_endpoints OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.webhook_endpoints IS 'Where users want the events of their channels sent, which of them, and how that goes: since when and how often in a row it has failed, why it is disabled, and when events could last not be read any more (position_lost_at; NULL: never). Without secrets.';
+
+CREATE FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid DEFAULT NULL::uuid) RETURNS SETOF api.webhook_endpoints
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_fields CONSTANT text [] := '{url,event_types,description,status}';
+    v_endpoint CONSTANT core.webhook_endpoints := core._lock_webhook(p_endpoint, p_user);
+    v_new core.webhook_endpoints := v_endpoint;
+BEGIN
+    IF jsonb_typeof(p_changes) IS DISTINCT FROM 'object' OR p_changes - c_fields <> '{}' OR jsonb_path_exists(p_changes, '$.* ? (@ == null)') THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'p_changes'), 'An object of url, event_types, description, status.'
+        );
+    END IF;
+    IF p_changes ? 'event_types' AND jsonb_typeof(p_changes -> 'event_types') <> 'array' THEN
+        PERFORM core._raise('TS101', 'INVALID_REQUEST', jsonb_build_object('field', 'event_types'), 'A list of types of events.');
+    END IF;
+    v_new.url := coalesce(p_changes ->> 'url', v_endpoint.url);
+    v_new.description := coalesce(p_changes ->> 'description', v_endpoint.description);
+    v_new.status := coalesce(p_changes ->> 'status', v_endpoint.status);
+    IF p_changes ? 'event_types' THEN
+        v_new.event_types := ARRAY(SELECT t.pattern FROM jsonb_array_elements_text(p_changes -> 'event_types') AS t (pattern));
+    END IF;
+    PERFORM core._check_webhook(v_new.url, v_new.event_types, v_new.description, v_new.status);
+    UPDATE core.webhook_endpoints AS e
+    SET
+        url = v_new.url, description = v_new.description, event_types = v_new.event_types, status = v_new.status,
+        disabled_at = CASE WHEN v_new.status = 'disabled' THEN coalesce(e.disabled_at, clock_timestamp()) END,
+        disabled_reason = CASE WHEN v_new.status = 'disabled' THEN coalesce(e.disabled_reason, 'by_user') END,
+        updated_at = clock_timestamp()
+    WHERE e.id = p_endpoint;
+    IF v_new.status = 'active' AND (v_endpoint.status <> 'active' OR v_new.url <> v_endpoint.url) THEN
+        UPDATE core.webhook_queues AS q SET next_at = clock_timestamp(), failures = 0, failing_since = NULL WHERE q.endpoint_id = p_endpoint;
+    END IF;
+    RETURN QUERY SELECT w.* FROM api.webhook_endpoints AS w WHERE w.endpoint_id = p_endpoint;
+END;
+$_$;
+
+ALTER FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) IS 'Changes url, event_types, description or status (active, disabled) of an endpoint of p_user (NULL: of whomever). While it is disabled nothing is sent; once it is active again, what was waiting is, and the events that came meanwhile, as far back as channels are kept. Another URL, or being enabled, makes it forget its failures.';
 
 CREATE FUNCTION api.verify_seals(p_from_block bigint DEFAULT NULL::bigint, p_to_block bigint DEFAULT NULL::bigint) RETURNS TABLE(rule text, subject text, detail jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4682,6 +5367,34 @@ ALTER FUNCTION api.watch_streams(p_beats api.watch_beat[]) OWNER TO tessera_ledg
 
 COMMENT ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) IS 'Viewers of live streams are counted from now for as long as the rate viewer_lease says, or until their next beat; up to 2500 at once, one outcome a beat, in order. Beat about three times in a lease.';
 
+CREATE FUNCTION api.webhook_lag() RETURNS TABLE(lag interval, waiting bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    c_counted CONSTANT integer := 10000;
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    lag := (
+        SELECT v_now - q.next_at FROM core.webhook_queues AS q WHERE q.next_at <= v_now ORDER BY q.next_at LIMIT 1
+    );
+    waiting := (
+        SELECT count(*)
+        FROM (
+            SELECT FROM core.webhook_deliveries AS d
+            WHERE d.status = 'pending' AND d.leased_until IS NULL AND d.due_at <= v_now
+            LIMIT c_counted
+        ) AS w
+    );
+    RETURN NEXT;
+END;
+$$;
+
+ALTER FUNCTION api.webhook_lag() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION api.webhook_lag() IS 'For how long the endpoint that has waited longest has had something due that nobody looked at (NULL: none has), and how many deliveries are due and not on their way (10,000 are counted at most): those for which their endpoint has no room, and those of endpoints that are disabled, wait without a lag.';
+
 CREATE FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) RETURNS text
     LANGUAGE plpgsql STABLE
     AS $$
@@ -4730,6 +5443,19 @@ $$;
 ALTER FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) IS 'Active time at p_at in microseconds, without pauses. With the length of a block: not less than up to the last paid one, which has begun, also by a clock that was set back since.';
+
+CREATE FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT p_type, ARRAY['ops'], to_jsonb(a)
+    FROM api.adjustments AS a
+    WHERE a.adjustment_id = p_adjustment
+$$;
+
+ALTER FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) IS 'Writes the event p_type with the adjustment as it is now.';
 
 CREATE FUNCTION core._admit(p_stream uuid, p_user uuid) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -5453,7 +6179,20 @@ BEGIN
         IF v_refused.error_code IS NOT NULL THEN
             PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
         END IF;
-        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+        WITH refunded AS (
+            UPDATE core.tickets AS t SET refunded_at = clock_timestamp()
+            WHERE t.id = ANY (v_ids)
+            RETURNING t.id, t.stream_id, t.viewer_id, t.price, t.refunded_at
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'ticket.refunded', ARRAY['user:' || r.viewer_id::text, 'creator:' || s.creator_id::text],
+            jsonb_build_object(
+                'ticket_id', r.id, 'stream_id', r.stream_id, 'creator_id', s.creator_id, 'viewer_id', r.viewer_id,
+                'price', r.price, 'reason', p_reason, 'refunded_at', r.refunded_at
+            )
+        FROM refunded AS r
+        CROSS JOIN (SELECT x.creator_id FROM core.streams AS x WHERE x.id = p_stream) AS s;
     END LOOP;
     PERFORM core._stream_event('stream.cancelled', p_stream);
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
@@ -5600,6 +6339,33 @@ $_$;
 ALTER FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) IS 'The refusal of a transfer request that is malformed or whose actor may not act; NULL when nothing speaks against it. Kinds of functions that write more than the transfer are refused unless it is such a function that asks (p_own).';
+
+CREATE FUNCTION core._check_webhook(p_url text, p_event_types text[], p_description text, p_status text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    AS $_$
+DECLARE
+    v_field CONSTANT text := CASE
+        WHEN octet_length(p_url) NOT BETWEEN 8 AND 2048 OR p_url !~ '^https?://[^[:space:]]+$' THEN 'url'
+        WHEN cardinality(p_event_types) NOT BETWEEN 1 AND 50 OR EXISTS (
+            SELECT FROM unnest(p_event_types) AS t (pattern)
+            WHERE (t.pattern ~ '^([*]|[a-z][a-z0-9_]*[.]([*]|[a-z0-9_.]+))$' AND char_length(t.pattern) <= 100) IS NOT TRUE
+        ) THEN 'event_types'
+        WHEN char_length(p_description) > 200 THEN 'description'
+        WHEN p_status NOT IN ('active', 'disabled') THEN 'status'
+    END;
+BEGIN
+    IF v_field IS NOT NULL THEN
+        PERFORM core._raise(
+            'TS101', 'INVALID_REQUEST', jsonb_build_object('field', v_field),
+            'A URL of http or https, up to 50 types of events (*, call.*, tip.sent), a description of up to 200 characters, active or disabled.'
+        );
+    END IF;
+END;
+$_$;
+
+ALTER FUNCTION core._check_webhook(p_url text, p_event_types text[], p_description text, p_status text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._check_webhook(p_url text, p_event_types text[], p_description text, p_status text) IS 'Raises where a field of an endpoint has not the form it must have.';
 
 CREATE FUNCTION core._close_calls(p_endings core.call_ending[]) RETURNS void
     LANGUAGE plpgsql
@@ -5779,6 +6545,28 @@ ALTER FUNCTION core._database_actor() OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._database_actor() IS 'The actor whose idempotency keys a database login uses when it names no user: derived from session_user.';
 
+CREATE FUNCTION core._disable_webhook(p_endpoint uuid, p_reason text) RETURNS void
+    LANGUAGE sql
+    AS $$
+    WITH off AS (
+        UPDATE core.webhook_endpoints AS e
+        SET status = 'disabled', disabled_at = clock_timestamp(), disabled_reason = p_reason, updated_at = clock_timestamp()
+        WHERE e.id = p_endpoint AND e.status = 'active' AND e.deleted_at IS NULL
+        RETURNING e.*
+    )
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'webhook.disabled', ARRAY['user:' || o.user_id::text],
+        jsonb_build_object(
+            'endpoint_id', o.id, 'url', o.url, 'description', o.description, 'reason', o.disabled_reason, 'disabled_at', o.disabled_at
+        )
+    FROM off AS o
+$$;
+
+ALTER FUNCTION core._disable_webhook(p_endpoint uuid, p_reason text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._disable_webhook(p_endpoint uuid, p_reason text) IS 'Disables an endpoint that is active, with the event webhook.disabled for its user.';
+
 CREATE FUNCTION core._drop_channel_days(p_before timestamp with time zone) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5913,7 +6701,7 @@ BEGIN
         UPDATE core.holds AS h
         SET status = 'expired', released = h.amount - h.captured, closed_at = clock_timestamp()
         WHERE h.wallet_id = ANY (p_wallets) AND h.status = 'open' AND h.expires_at <= clock_timestamp()
-        RETURNING h.id, h.wallet_id, h.asset, h.amount, h.captured, h.kind, h.reference, h.amount - h.captured AS given_back
+        RETURNING h.wallet_id, h.amount - h.captured AS given_back, core._hold_payload(h) AS payload
     ), per_wallet AS MATERIALIZED (
         SELECT d.wallet_id, sum(d.given_back)::bigint AS given_back FROM due AS d GROUP BY d.wallet_id
     ), wallet AS (
@@ -5923,15 +6711,14 @@ BEGIN
             debt = CASE WHEN w.debt > 0 THEN greatest(0, w.minimum + w.held - p.given_back - w.balance) ELSE 0 END
         FROM per_wallet AS p
         WHERE w.id = p.wallet_id
-        RETURNING w.id, w.owner_id
+        RETURNING w.id, w.owner_id, core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0) AS payload
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
-        SELECT
-            'hold.expired', core._user_channels(w.owner_id, NULL),
-            jsonb_build_object(
-                'hold_id', d.id, 'wallet_id', d.wallet_id, 'amount', d.amount, 'captured', d.captured,
-                'released', d.given_back, 'asset', d.asset, 'kind', d.kind, 'reference', d.reference
-            )
+        SELECT 'wallet.changed', core._user_channels(w.owner_id, NULL), w.payload
+        FROM wallet AS w
+        WHERE w.owner_id IS NOT NULL
+        UNION ALL
+        SELECT 'hold.expired', core._user_channels(w.owner_id, NULL), d.payload
         FROM due AS d
         INNER JOIN wallet AS w ON w.id = d.wallet_id
     )
@@ -6228,10 +7015,10 @@ BEGIN
     WHERE o.error_code IS NULL;
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
-        'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+        'transfer.refunded', core._user_channels(o.from_owner_id, o.to_owner_id),
         core._transfer_payload(
             o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
-        ) || jsonb_build_object('refund_of', o.original_id)
+        ) || jsonb_build_object('original_id', o.original_id)
     FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
         original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
@@ -6365,6 +7152,20 @@ COMMENT ON COLUMN core.holds.released IS 'Part that was given back. A closed hol
 COMMENT ON COLUMN core.holds.expires_at IS 'From then on it holds nothing, whether its status says so yet or not.';
 
 COMMENT ON COLUMN core.holds.status IS 'open; captured (closed by a capture), released (closed by a release), expired.';
+
+CREATE FUNCTION core._hold_payload(p_hold core.holds) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT jsonb_build_object(
+        'hold_id', p_hold.id, 'wallet_id', p_hold.wallet_id, 'asset', p_hold.asset, 'status', p_hold.status,
+        'amount', p_hold.amount, 'captured', p_hold.captured, 'released', p_hold.released, 'kind', p_hold.kind,
+        'reference', p_hold.reference, 'expires_at', p_hold.expires_at
+    )
+$$;
+
+ALTER FUNCTION core._hold_payload(p_hold core.holds) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._hold_payload(p_hold core.holds) IS 'Payload of the events hold.placed, hold.captured (with the transfer), hold.released and hold.expired: the hold as it is now.';
 
 CREATE FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) RETURNS api.hold_receipt
     LANGUAGE sql STABLE
@@ -6610,6 +7411,28 @@ $$;
 ALTER FUNCTION core._lock_wallets(p_ids uuid[]) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._lock_wallets(p_ids uuid[]) IS 'Locks wallets in id order. Every money function locks its domain rows first, then calls this once, and only then reads what it decides by.';
+
+CREATE FUNCTION core._lock_webhook(p_endpoint uuid, p_user uuid) RETURNS core.webhook_endpoints
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_endpoint core.webhook_endpoints;
+BEGIN
+    PERFORM FROM core.webhook_queues AS q WHERE q.endpoint_id = p_endpoint FOR NO KEY UPDATE;
+    SELECT e.* INTO v_endpoint
+    FROM core.webhook_endpoints AS e
+    WHERE e.id = p_endpoint AND e.deleted_at IS NULL AND (p_user IS NULL OR e.user_id = p_user)
+    FOR NO KEY UPDATE;
+    IF v_endpoint.id IS NULL THEN
+        PERFORM core._raise('TS241', 'WEBHOOK_ENDPOINT_NOT_FOUND', jsonb_build_object('endpoint_id', p_endpoint), 'Nothing was done.');
+    END IF;
+    RETURN v_endpoint;
+END;
+$$;
+
+ALTER FUNCTION core._lock_webhook(p_endpoint uuid, p_user uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._lock_webhook(p_endpoint uuid, p_user uuid) IS 'The endpoint p_endpoint of p_user (NULL: of whomever), with its queue and itself locked.';
 
 CREATE FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -7170,6 +7993,19 @@ ALTER FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p
 
 COMMENT ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Makes a partition from p_from to p_to, with its key, guard and comment; the default one where p_to is NULL.';
 
+CREATE FUNCTION core._new_webhook_secret(p_endpoint uuid) RETURNS text
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.webhook_secrets AS s (endpoint_id, secret)
+    -- three random UUIDs have more randomness than the digest can hold
+    SELECT p_endpoint, 'whsec_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64')
+    RETURNING s.secret
+$$;
+
+ALTER FUNCTION core._new_webhook_secret(p_endpoint uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._new_webhook_secret(p_endpoint uuid) IS 'Makes and stores 32 random bytes as a secret of Standard Webhooks, and returns it.';
+
 CREATE FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -7402,7 +8238,8 @@ BEGIN
             s.id, s.now,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
-            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
+            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id, f.held AS from_held, t.held AS to_held,
+            f.minimum AS from_minimum, t.minimum AS to_minimum
         FROM core.wallets AS f
         INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
         CROSS JOIN LATERAL (
@@ -7467,6 +8304,17 @@ BEGIN
         WHERE p_request.idempotency_key IS NOT NULL
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || e.owner_id::text],
+            core._wallet_payload(e.wallet_id, p_request.asset, e.balance, e.held, e.minimum, e.seq, e.change)
+        FROM ok AS o
+        CROSS JOIN LATERAL (
+            VALUES
+            (p_request.from_wallet_id, o.from_owner_id, o.from_balance, o.from_held, o.from_minimum, o.from_seq, - p_request.amount),
+            (p_request.to_wallet_id, o.to_owner_id, o.to_balance, o.to_held, o.to_minimum, o.to_seq, p_request.amount)
+        ) AS e (wallet_id, owner_id, balance, held, minimum, seq, change)
+        WHERE e.owner_id IS NOT NULL
+        UNION ALL
         SELECT
             'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
             core._transfer_payload(
@@ -7709,13 +8557,23 @@ BEGIN
     END LOOP;
 
     IF v_posted THEN
-        UPDATE core.wallets AS w
-        SET
-            balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now,
-            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
-        FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
-        WHERE w.id = n.id AND w.version < n.version;
+        WITH changed AS (
+            UPDATE core.wallets AS w
+            SET
+                balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
+                last_entry_at = v_now,
+                debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
+            FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned, v_wallets.balances)
+                AS n (id, balance, version, earned, balance_before)
+            WHERE w.id = n.id AND w.version < n.version
+            RETURNING w.id, w.owner_id, w.asset, w.balance, w.held, w.minimum, w.version, w.balance - n.balance_before AS change
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || c.owner_id::text],
+            core._wallet_payload(c.id, c.asset, c.balance, c.held, c.minimum, c.version, c.change)
+        FROM changed AS c
+        WHERE c.owner_id IS NOT NULL;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,
@@ -7915,6 +8773,10 @@ BEGIN
                 SELECT jsonb_agg(c.call_id) FROM unnest(p_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun
             ))
         );
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT 'call.refund_refused', ARRAY['ops'], jsonb_build_object('calls', jsonb_agg(c.call_id), 'refused', v_refused)
+        FROM unnest(p_cases) AS c
+        WHERE c.reason = 'not_seen' AND c.blocks > c.begun;
     END IF;
     RETURN v_returned;
 END;
@@ -8062,7 +8924,8 @@ BEGIN
     SELECT
         'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
         jsonb_build_object(
-            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'creator_id', t.creator_id, 'viewer_id', t.viewer_id, 'price', t.price,
+            'created_at', t.created_at
         )
     FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,
@@ -8128,6 +8991,19 @@ BEGIN
         status = coalesce(p_status, w.status), minimum = coalesce(p_minimum, w.minimum),
         debt = CASE WHEN w.debt > 0 THEN greatest(0, coalesce(p_minimum, w.minimum) + w.held - w.balance) ELSE 0 END
     WHERE w.id = p_wallet;
+    IF p_status IS NULL THEN
+        PERFORM core._wallet_event(p_wallet);
+    ELSE
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            CASE p_status WHEN 'active' THEN 'wallet.unfrozen' WHEN 'closed' THEN 'wallet.closed' ELSE 'wallet.frozen' END,
+            core._user_channels(v_wallet.owner_id, NULL) || 'ops'::text,
+            jsonb_build_object(
+                'wallet_id', p_wallet, 'owner_id', v_wallet.owner_id, 'asset', v_wallet.asset, 'status', p_status,
+                'status_before', v_wallet.status
+            )
+        );
+    END IF;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
         p_actor, p_action, p_wallet,
@@ -8353,6 +9229,27 @@ ALTER FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_
 
 COMMENT ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) IS 'The rooms of core._velocity_rooms after a payment by the wallet at p_place (p_sign 1) or after taking it back (-1); NULL when it does not fit.';
 
+CREATE FUNCTION core._tell_of_job() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO core.outbox (type, channels, payload)
+    VALUES (
+        CASE WHEN NEW.failures_in_a_row > 0 THEN 'job.failed' ELSE 'job.recovered' END, ARRAY['ops'],
+        jsonb_build_object(
+            'job', NEW.job, 'outcome', NEW.outcome, 'failures_in_a_row', greatest(NEW.failures_in_a_row, OLD.failures_in_a_row),
+            'last_error', NEW.last_error, 'last_success_at', NEW.last_success_at, 'finished_at', NEW.finished_at
+        )
+    );
+    RETURN NULL;
+END;
+$$;
+
+ALTER FUNCTION core._tell_of_job() OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._tell_of_job() IS 'Trigger: events job.failed at the third failure in a row of a job, job.recovered at the first success after that.';
+
 CREATE FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) RETURNS SETOF core.ticket_case
     LANGUAGE sql STABLE
     AS $$
@@ -8522,7 +9419,7 @@ $$;
 
 ALTER FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the event transfer.posted. Names no balance: both sides get it.';
+COMMENT ON FUNCTION core._transfer_payload(p_transfer_id uuid, p_from_wallet_id uuid, p_to_wallet_id uuid, p_amount bigint, p_asset text, p_kind text, p_reference text, p_created_at timestamp with time zone) IS 'Payload of the events transfer.posted and transfer.refunded (with the original). Names no balance: both sides get it.';
 
 CREATE FUNCTION core._transfer_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, from_wallet_id uuid, from_seq bigint, from_balance bigint, to_wallet_id uuid, to_seq bigint, to_balance bigint, amount bigint, asset text, kind text, reference text, metadata text, actor_id uuid, db_user text, event_at timestamp with time zone, created_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -8669,6 +9566,34 @@ ALTER FUNCTION core._velocity_rules(p_at timestamp with time zone) OWNER TO tess
 
 COMMENT ON FUNCTION core._velocity_rules(p_at timestamp with time zone) IS 'The rates velocity_{amount,count}_{minute,hour,day} in force at p_at: how much, or how often, a user''s wallet may pay in a window, by kind of transfer (scope) or over all kinds. Amounts in minor units.';
 
+CREATE FUNCTION core._wallet_event(p_wallet uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO core.outbox (type, channels, payload)
+    SELECT
+        'wallet.changed', ARRAY['user:' || w.owner_id::text],
+        core._wallet_payload(w.id, w.asset, w.balance, w.held, w.minimum, w.version, 0)
+    FROM core.wallets AS w
+    WHERE w.id = p_wallet AND w.owner_id IS NOT NULL
+$$;
+
+ALTER FUNCTION core._wallet_event(p_wallet uuid) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._wallet_event(p_wallet uuid) IS 'Writes the event wallet.changed with the wallet as it is now, its balance unchanged.';
+
+CREATE FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT jsonb_build_object(
+        'wallet_id', p_wallet_id, 'asset', p_asset, 'balance', p_balance, 'held', p_held,
+        'spendable', p_balance - p_held - p_minimum, 'version', p_version, 'change', p_change
+    )
+$$;
+
+ALTER FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) IS 'Payload of the event wallet.changed: the wallet as it is now, and by how much its balance is another.';
+
 CREATE FUNCTION core._wallet_rows(p_from uuid, p_to uuid) RETURNS TABLE(id uuid, owner_id uuid, purpose text, asset text, shard bigint, created_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
@@ -8680,6 +9605,28 @@ $$;
 ALTER FUNCTION core._wallet_rows(p_from uuid, p_to uuid) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) IS 'Wallets with an id from p_from up to p_to: whose they are, and of what; nothing that changes with use.';
+
+CREATE FUNCTION core._webhook_wait(p_tries integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT (
+        '{00:00:00,00:00:05,00:05:00,00:30:00,02:00:00,05:00:00,10:00:00,14:00:00,20:00:00,24:00:00}'::interval []
+    )[p_tries + 1]
+$$;
+
+ALTER FUNCTION core._webhook_wait(p_tries integer) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._webhook_wait(p_tries integer) IS 'How long to wait after p_tries attempts before the next one, without jitter; NULL: there is no next one.';
+
+CREATE FUNCTION core._webhook_wants(p_patterns text[], p_type text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT p_patterns && ARRAY['*', p_type, split_part(p_type, '.', 1) || '.*']
+$$;
+
+ALTER FUNCTION core._webhook_wants(p_patterns text[], p_type text) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._webhook_wants(p_patterns text[], p_type text) IS 'True where the patterns hold *, the type itself, or its group (call.* for call.ended).';
 
 CREATE TABLE core.audit_log (
     id uuid DEFAULT core.uuid7() NOT NULL,
@@ -9174,6 +10121,43 @@ ALTER VIEW api.transfers OWNER TO tessera_owner;
 
 COMMENT ON VIEW api.transfers IS 'Every movement there ever was, one row each.';
 
+CREATE TABLE core.webhook_attempts (
+    delivery_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_ms integer,
+    status smallint,
+    error text,
+    answer text,
+    CONSTRAINT webhook_attempts_answer_check CHECK ((octet_length(answer) <= 4096)),
+    CONSTRAINT webhook_attempts_attempt_check CHECK ((attempt > 0)),
+    CONSTRAINT webhook_attempts_duration_ms_check CHECK ((duration_ms >= 0))
+);
+
+ALTER TABLE core.webhook_attempts OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_attempts IS 'What became of each attempt to send a delivery. Written by api.finish_webhook, and by api.lease_webhooks where nothing was heard of one.';
+
+COMMENT ON COLUMN core.webhook_attempts.status IS 'Of the HTTP answer; NULL where none came.';
+
+COMMENT ON COLUMN core.webhook_attempts.error IS 'Why it failed, in one word; NULL: it succeeded. interrupted: whoever sent it was never heard of again, and it may have arrived.';
+
+COMMENT ON COLUMN core.webhook_attempts.answer IS 'The beginning of the answer''s body.';
+
+CREATE VIEW api.webhook_attempts AS
+ SELECT delivery_id,
+    attempt,
+    started_at,
+    duration_ms,
+    status,
+    error,
+    answer
+   FROM core.webhook_attempts a;
+
+ALTER VIEW api.webhook_attempts OWNER TO tessera_owner;
+
+COMMENT ON VIEW api.webhook_attempts IS 'Attempts to send a delivery: when, how long, the status and the beginning of the answer, or why there was none.';
+
 CREATE TABLE core.api_keys (
     id uuid DEFAULT core.uuid7() NOT NULL,
     user_id uuid NOT NULL,
@@ -9660,6 +10644,20 @@ ALTER TABLE core.viewers OWNER TO tessera_owner;
 
 COMMENT ON TABLE core.viewers IS 'Who watches which stream, until when unless they are heard of again. Unlogged: after a crash the next beats fill it. Written by api.watch_streams and core._note_viewer; api.count_viewers counts it and takes out what has lapsed.';
 
+CREATE TABLE core.webhook_secrets (
+    endpoint_id uuid NOT NULL,
+    secret text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    until timestamp with time zone,
+    CONSTRAINT webhook_secrets_secret_check CHECK ((secret ~ '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$'::text))
+);
+
+ALTER TABLE core.webhook_secrets OWNER TO tessera_owner;
+
+COMMENT ON TABLE core.webhook_secrets IS 'What deliveries to an endpoint are signed with. In plain text, for they must be signed with it; nobody may read the table but the functions of webhooks.';
+
+COMMENT ON COLUMN core.webhook_secrets.until IS 'Signs until then: it was replaced. NULL: the newest.';
+
 ALTER TABLE ONLY core.audit_log ATTACH PARTITION core.audit_log_default DEFAULT;
 
 ALTER TABLE ONLY core.entries ATTACH PARTITION core.entries_default DEFAULT;
@@ -9838,6 +10836,27 @@ ALTER TABLE ONLY core.viewers
 ALTER TABLE ONLY core.wallets
     ADD CONSTRAINT wallets_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY core.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (delivery_id, attempt);
+
+ALTER TABLE ONLY core.webhook_cursors
+    ADD CONSTRAINT webhook_cursors_pkey PRIMARY KEY (endpoint_id, channel);
+
+ALTER TABLE ONLY core.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_event UNIQUE (endpoint_id, event_id);
+
+ALTER TABLE ONLY core.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY core.webhook_queues
+    ADD CONSTRAINT webhook_queues_pkey PRIMARY KEY (endpoint_id);
+
+ALTER TABLE ONLY core.webhook_secrets
+    ADD CONSTRAINT webhook_secrets_pkey PRIMARY KEY (endpoint_id, secret);
+
 CREATE INDEX adjustments_pending_idx ON core.adjustments USING btree (id) WHERE (status = 'pending'::text);
 
 CREATE UNIQUE INDEX api_keys_key_hash_key ON core.api_keys USING btree (key_hash);
@@ -9918,6 +10937,26 @@ CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_i
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
+CREATE INDEX webhook_deliveries_dead_idx ON core.webhook_deliveries USING btree (endpoint_id, id) WHERE (status = 'dead'::text);
+
+CREATE INDEX webhook_deliveries_due_idx ON core.webhook_deliveries USING btree (endpoint_id, due_at) WHERE ((status = 'pending'::text) AND (leased_until IS NULL));
+
+CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX webhook_deliveries_leased_idx ON core.webhook_deliveries USING btree (endpoint_id, leased_until) WHERE (leased_until IS NOT NULL);
+
+CREATE INDEX webhook_deliveries_list_idx ON core.webhook_deliveries USING btree (endpoint_id, id);
+
+CREATE INDEX webhook_endpoints_off_idx ON core.webhook_endpoints USING btree (id) WHERE ((status = 'disabled'::text) OR (deleted_at IS NOT NULL));
+
+CREATE INDEX webhook_endpoints_user_id_idx ON core.webhook_endpoints USING btree (user_id, id) WHERE (deleted_at IS NULL);
+
+CREATE INDEX webhook_queues_next_at_idx ON core.webhook_queues USING btree (next_at) WHERE (next_at IS NOT NULL);
+
+CREATE UNIQUE INDEX webhook_secrets_newest_idx ON core.webhook_secrets USING btree (endpoint_id) WHERE (until IS NULL);
+
+CREATE INDEX webhook_secrets_until_idx ON core.webhook_secrets USING btree (until) WHERE (until IS NOT NULL);
+
 ALTER INDEX core.audit_log_actor_id_idx ATTACH PARTITION core.audit_log_default_actor_id_id_idx;
 
 ALTER INDEX core.audit_log_pkey ATTACH PARTITION core.audit_log_default_pkey;
@@ -9965,6 +11004,8 @@ CREATE TRIGGER holds_guard_history BEFORE DELETE OR TRUNCATE ON core.holds FOR E
 CREATE TRIGGER holds_guard_writes BEFORE INSERT OR UPDATE ON core.holds FOR EACH STATEMENT WHEN (((CURRENT_USER)::text <> 'tessera_ledger'::text)) EXECUTE FUNCTION core._guard_ledger();
 
 CREATE TRIGGER idempotency_keys_guard_history BEFORE DELETE OR UPDATE OR TRUNCATE ON core.idempotency_keys FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
+
+CREATE TRIGGER job_runs_tell AFTER UPDATE ON core.job_runs FOR EACH ROW WHEN ((((new.failures_in_a_row = 3) AND (old.failures_in_a_row = 2)) OR ((new.failures_in_a_row = 0) AND (old.failures_in_a_row >= 3)))) EXECUTE FUNCTION core._tell_of_job();
 
 CREATE TRIGGER meter_blocks_guard_history BEFORE DELETE OR TRUNCATE ON core.meter_blocks FOR EACH STATEMENT EXECUTE FUNCTION core._guard_ledger();
 
@@ -10307,6 +11348,11 @@ GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel 
 GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.create_stream(p_creator uuid, p_title text, p_channel text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) TO tessera_app;
+GRANT ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.create_webhook_endpoint(p_user uuid, p_url text, p_event_types text[], p_description text) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.credit_with_referral(p_user uuid, p_amount bigint, p_asset text, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
@@ -10316,6 +11362,11 @@ REVOKE ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.decline_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.delete_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.detach_month(p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.detach_month(p_what text) TO tessera_dba;
@@ -10360,10 +11411,20 @@ GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.expire_holds(p_limit integer) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_app;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[]) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.fan_webhooks(p_after uuid, p_cursors integer, p_events integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_app;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.freeze_wallet(p_wallet uuid, p_reason text, p_mode text, p_actor uuid) TO tessera_app;
@@ -10384,6 +11445,9 @@ REVOKE ALL ON FUNCTION api.keep_channel_events() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_app;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.keep_channel_events() TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.lease_webhooks(p_limit integer, p_lease interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.lease_webhooks(p_limit integer, p_lease interval) TO tessera_scheduler;
 
 REVOKE ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.leave_streams(p_beats api.watch_beat[]) TO tessera_app;
@@ -10455,6 +11519,11 @@ GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, 
 GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_key text, OUT message_id uuid, OUT created_at timestamp with time zone, OUT replayed boolean) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.prune_webhooks(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.prune_webhooks(p_limit integer) TO tessera_app;
+GRANT ALL ON FUNCTION api.prune_webhooks(p_limit integer) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.prune_webhooks(p_limit integer) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_app;
 GRANT ALL ON FUNCTION api.read_channel(p_channel text, p_epoch uuid, p_after_seq bigint, p_limit integer) TO tessera_scheduler;
@@ -10500,6 +11569,57 @@ GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor 
 GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.remove_message(p_stream uuid, p_message uuid, p_actor uuid) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.webhook_deliveries TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(tries) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(attempts) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(due_at) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(leased_at) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(leased_until) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(last_status) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(last_error) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT UPDATE(ended_at) ON TABLE core.webhook_deliveries TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.webhook_endpoints TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(url) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(description) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(event_types) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(status) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(disabled_at) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(disabled_reason) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(updated_at) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT UPDATE(deleted_at) ON TABLE core.webhook_endpoints TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.webhook_deliveries TO tessera_app;
+GRANT SELECT ON TABLE api.webhook_deliveries TO tessera_scheduler;
+GRANT SELECT ON TABLE api.webhook_deliveries TO tessera_dba;
+GRANT SELECT ON TABLE api.webhook_deliveries TO tessera_readonly;
+GRANT SELECT ON TABLE api.webhook_deliveries TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.replay_webhook_delivery(p_delivery uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.request_adjustment(p_from uuid, p_to uuid, p_amount bigint, p_reason text, p_key text, p_actor uuid) TO tessera_scheduler;
@@ -10509,6 +11629,11 @@ REVOKE ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_app;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.resume_call(p_call uuid, p_actor uuid) TO tessera_dba;
+
+REVOKE ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.rotate_webhook_secret(p_endpoint uuid, p_user uuid) TO tessera_dba;
 
 GRANT SELECT ON TABLE core.audits TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.audits TO tessera_ledger;
@@ -10623,6 +11748,11 @@ GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before
 GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.stream_messages(p_stream uuid, p_viewer uuid, p_before uuid, p_limit integer) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.test_webhook_endpoint(p_endpoint uuid, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_app;
 GRANT ALL ON FUNCTION api.tip_stats(p_creator uuid, p_since timestamp with time zone) TO tessera_scheduler;
@@ -10653,6 +11783,35 @@ GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor 
 GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.update_stream(p_stream uuid, p_changes jsonb, p_actor uuid) TO tessera_dba;
 
+GRANT SELECT ON TABLE core.webhook_cursors TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_cursors TO tessera_ledger;
+
+GRANT UPDATE(epoch) ON TABLE core.webhook_cursors TO tessera_ledger;
+
+GRANT UPDATE(seq) ON TABLE core.webhook_cursors TO tessera_ledger;
+
+GRANT UPDATE(lost_at) ON TABLE core.webhook_cursors TO tessera_ledger;
+
+GRANT SELECT ON TABLE core.webhook_queues TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_queues TO tessera_ledger;
+
+GRANT UPDATE(next_at) ON TABLE core.webhook_queues TO tessera_ledger;
+
+GRANT UPDATE(failures) ON TABLE core.webhook_queues TO tessera_ledger;
+
+GRANT UPDATE(failing_since) ON TABLE core.webhook_queues TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.webhook_endpoints TO tessera_app;
+GRANT SELECT ON TABLE api.webhook_endpoints TO tessera_scheduler;
+GRANT SELECT ON TABLE api.webhook_endpoints TO tessera_dba;
+GRANT SELECT ON TABLE api.webhook_endpoints TO tessera_readonly;
+GRANT SELECT ON TABLE api.webhook_endpoints TO tessera_ledger;
+
+REVOKE ALL ON FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) TO tessera_app;
+GRANT ALL ON FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.update_webhook_endpoint(p_endpoint uuid, p_changes jsonb, p_user uuid) TO tessera_dba;
+
 REVOKE ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_app;
 GRANT ALL ON FUNCTION api.verify_seals(p_from_block bigint, p_to_block bigint) TO tessera_scheduler;
@@ -10668,11 +11827,18 @@ GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_app
 GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.watch_streams(p_beats api.watch_beat[]) TO tessera_dba;
 
+REVOKE ALL ON FUNCTION api.webhook_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.webhook_lag() TO tessera_app;
+GRANT ALL ON FUNCTION api.webhook_lag() TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.webhook_lag() TO tessera_dba;
+
 REVOKE ALL ON FUNCTION core._access_reason(p_stream uuid, p_viewer uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._act_rows(p_from uuid, p_to uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._active_us(p_clock core.call_clocks, p_block_us bigint, p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._adjustment_event(p_type text, p_adjustment uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._admit(p_stream uuid, p_user uuid) FROM PUBLIC;
 
@@ -10719,6 +11885,8 @@ REVOKE ALL ON FUNCTION core._check_tip(p_tip api.tip_request, p_sender_status te
 
 REVOKE ALL ON FUNCTION core._check_transfer(p_kind text, p_reference text, p_metadata jsonb, p_key text, p_actor_id uuid, p_actor_status text, p_event_at timestamp with time zone, p_own boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._check_webhook(p_url text, p_event_types text[], p_description text, p_status text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._close_calls(p_endings core.call_ending[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._cluster() FROM PUBLIC;
@@ -10757,6 +11925,8 @@ GRANT UPDATE(entries) ON TABLE core.relay_state TO tessera_ledger;
 REVOKE ALL ON FUNCTION core._cut_chunks(p_state core.relay_state, p_limit integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._database_actor() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._disable_webhook(p_endpoint uuid, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) TO tessera_ledger;
@@ -10799,6 +11969,8 @@ GRANT UPDATE(closed_at) ON TABLE core.holds TO tessera_ledger;
 
 GRANT UPDATE(status) ON TABLE core.holds TO tessera_ledger;
 
+REVOKE ALL ON FUNCTION core._hold_payload(p_hold core.holds) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._hold_receipt(p_hold core.holds, p_wallet core.wallets, p_transfer_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._hold_refusal(p_hold core.holds, p_id uuid, p_amount bigint, p_left bigint) FROM PUBLIC;
@@ -10824,6 +11996,8 @@ REVOKE ALL ON FUNCTION core._lock_streams(p_ids uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core._lock_ticket_wallets(p_streams uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._lock_wallets(p_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._lock_webhook(p_endpoint uuid, p_user uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION core._make_channel_days(p_at timestamp with time zone, p_days integer) TO tessera_ledger;
@@ -10853,6 +12027,8 @@ REVOKE ALL ON FUNCTION core._must_be_called(p_call core.calls, p_actor uuid) FRO
 REVOKE ALL ON FUNCTION core._must_not_be_over(p_call core.calls) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._new_partition(p_table core.partitioned, p_partition text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._new_webhook_secret(p_endpoint uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._note_call_presence(p_call uuid, p_user uuid, p_event text, p_at timestamp with time zone) FROM PUBLIC;
 
@@ -10914,6 +12090,8 @@ REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for u
 
 REVOKE ALL ON FUNCTION core._take_room(p_rooms bigint[], p_rules core.velocity_rules, p_place integer, p_request core.transfer_request, p_sign integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._tell_of_job() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._ticket_cases(p_tickets api.ticket_request[], p_pending integer[], p_fee_bps numeric, p_creators uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._tip_call_refusal(p_call uuid, p_creator uuid, p_sender uuid) FROM PUBLIC;
@@ -10943,7 +12121,15 @@ REVOKE ALL ON FUNCTION core._velocity_rooms(p_wallets uuid[], p_owners uuid[], p
 
 REVOKE ALL ON FUNCTION core._velocity_rules(p_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION core._wallet_event(p_wallet uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._wallet_payload(p_wallet_id uuid, p_asset text, p_balance bigint, p_held bigint, p_minimum bigint, p_version bigint, p_change bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION core._wallet_rows(p_from uuid, p_to uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._webhook_wait(p_tries integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._webhook_wants(p_patterns text[], p_type text) FROM PUBLIC;
 
 REVOKE ALL ON TABLE core.audit_log FROM tessera_owner;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE core.audit_log TO tessera_owner;
@@ -11093,6 +12279,14 @@ GRANT SELECT ON TABLE api.transfers TO tessera_scheduler;
 GRANT SELECT ON TABLE api.transfers TO tessera_dba;
 GRANT SELECT ON TABLE api.transfers TO tessera_readonly;
 
+GRANT SELECT ON TABLE core.webhook_attempts TO tessera_dba;
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_attempts TO tessera_ledger;
+
+GRANT SELECT ON TABLE api.webhook_attempts TO tessera_app;
+GRANT SELECT ON TABLE api.webhook_attempts TO tessera_scheduler;
+GRANT SELECT ON TABLE api.webhook_attempts TO tessera_dba;
+GRANT SELECT ON TABLE api.webhook_attempts TO tessera_readonly;
+
 GRANT SELECT ON TABLE core.api_keys TO tessera_dba;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE core.api_keys TO tessera_app;
 
@@ -11214,6 +12408,10 @@ GRANT SELECT ON TABLE core.viewers TO tessera_dba;
 GRANT SELECT,INSERT,DELETE ON TABLE core.viewers TO tessera_ledger;
 
 GRANT UPDATE(seen_until) ON TABLE core.viewers TO tessera_ledger;
+
+GRANT SELECT,INSERT,DELETE ON TABLE core.webhook_secrets TO tessera_ledger;
+
+GRANT UPDATE(until) ON TABLE core.webhook_secrets TO tessera_ledger;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE tessera_ledger IN SCHEMA api GRANT ALL ON FUNCTIONS TO tessera_scheduler;

@@ -42,3 +42,19 @@ SEAL_VIOLATIONS = Gauge("tessera_seal_violations", "Sealed blocks that are not w
 RELAY_EVENTS = Counter("tessera_relay_events", "Events that this process has relayed into channels.")
 RELAY_LAG = Gauge("tessera_relay_lag_seconds", "Age of the first event that is not relayed. Alert above 10.")
 RELAY_BACKLOG = Gauge("tessera_relay_backlog", "About how many events are not relayed.")
+WEBHOOK_DELIVERIES = Counter("tessera_webhook_deliveries", "Deliveries of webhooks that this process has made.")
+WEBHOOK_ATTEMPTS = Counter(
+    "tessera_webhook_attempts",
+    "Attempts to send a webhook, by what became of the delivery (delivered, retried, dead, stale, unknown).",
+    ("outcome",),
+)
+WEBHOOK_SECONDS = Histogram(
+    "tessera_webhook_seconds", "How long an attempt to send a webhook took.", buckets=(0.05, 0.1, 0.5, 1, 5, 15)
+)
+WEBHOOK_LAG = Gauge(
+    "tessera_webhook_lag_seconds", "For how long something was due that nobody looked at. Alert above 60."
+)
+WEBHOOK_WAITING = Gauge("tessera_webhook_waiting", "Deliveries that are due and not on their way (10,000 at most).")
+WEBHOOK_POSITIONS_LOST = Counter(
+    "tessera_webhook_positions_lost", "Positions of webhook endpoints that were lost: events that were not sent."
+)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 import structlog
@@ -75,12 +75,16 @@ class Runner:
         await forget_others(self._context.pool, known)
 
     async def finish(self, seconds: float) -> None:
-        """Wait for the jobs under way, then cancel those that still are."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=seconds)
-        for task in tuple(self._under_way):
+        """Wait for the jobs under way, and for what they have left going on, then cancel what still is."""
+        until = time.monotonic() + seconds
+        going: list[asyncio.Task[Any]] = []
+        for tasks in (self._under_way, self._context.going):
+            if tasks:
+                await asyncio.wait(tasks, timeout=max(until - time.monotonic(), 0))
+            going += tasks
+        for task in going:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*going, return_exceptions=True)
 
     async def _attempt(self, job: Job) -> bool:
         started = time.monotonic()
@@ -168,7 +172,10 @@ async def run_one(settings: Settings, job: Job) -> bool:
     logs.configure(settings)
     pool = await open_pool(settings)
     try:
-        return await Runner(JobContext(pool, settings)).run(job)
+        runner = Runner(JobContext(pool, settings))
+        done = await runner.run(job)
+        await runner.finish(settings.shutdown_seconds)
+        return done
     finally:
         await _close(pool)
 

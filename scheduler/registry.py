@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import asyncpg
+import structlog
 
 import scheduler.jobs
 from app.settings import Settings
 
 Record = asyncpg.Record
+
+log = structlog.get_logger("tessera.scheduler")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,19 @@ class JobContext:
     settings: Settings
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be new events: by a job of this process that did something, or by a hint from elsewhere."""
+    going: set[asyncio.Task[None]] = field(default_factory=set)
+    """What runs have left going on. The process waits for it when it ends, as it does for runs."""
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on beyond the end of the run. It ends by itself, soon, and is lost with the process."""
+        task = asyncio.create_task(work)
+        self.going.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.going.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("left_going_failed", exc_info=task.exception())
 
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[Any]:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests.support.application import running_client
+from tests.support.events import event_faults
 from tests.support.managed import Managed, drop_roles
 from tests.support.postgres import Clone, Connection, ServerInfo, discard, prepare, run_server, unique_name, violations
 
@@ -76,18 +77,26 @@ def server(request: pytest.FixtureRequest) -> ServerInfo:
 
 @pytest_asyncio.fixture
 async def database(server: ServerInfo, request: pytest.FixtureRequest) -> AsyncIterator[Clone]:
-    """A database of this test's own. Afterwards the auditor goes over its books (but for `breaks_ledger` tests)."""
+    """A database of this test's own.
+
+    Afterwards the auditor goes over its books (but for `breaks_ledger` tests), and each event that was written is held
+    against app.realtime.events (but for `makes_events` tests).
+    """
     clone = Clone(server, unique_name("clone"))
     await server.create(clone.name)
     try:
         yield clone
         await clone.close()
-        if request.node.get_closest_marker("breaks_ledger") is None:
-            auditor = await clone.connect()
-            found = await violations(auditor)
-            await clone.close()
-            if found:
-                pytest.fail("the auditor found:\n" + "\n".join(found), pytrace=False)
+        auditor = await clone.connect()
+        balances = request.node.get_closest_marker("breaks_ledger") is None
+        declared = request.node.get_closest_marker("makes_events") is None
+        found = await violations(auditor) if balances else []
+        strange = await event_faults(auditor) if declared else []
+        await clone.close()
+        if found:
+            pytest.fail("the auditor found:\n" + "\n".join(found), pytrace=False)
+        if strange:
+            pytest.fail("events are not as app/realtime/events.py has them:\n" + "\n".join(strange), pytrace=False)
     finally:
         await clone.close()
         await server.drop(clone.name)

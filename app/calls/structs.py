@@ -37,26 +37,26 @@ class Call(msgspec.Struct, kw_only=True):
     """A call. ``blocks`` and ``billed``: what was paid and not given back. ``next_block_at`` is null unless active."""
 
     call_id: UUID
-    channel: str
+    channel: Annotated[str, Meta(description="Where its events are.")]
     fan_id: UUID
     creator_id: UUID
     status: CallStatus
-    rate_per_minute: int
-    block_ms: int
-    block_price: int
-    block_limit: int
-    blocks: int
-    billed: int
-    platform_fees: int
-    active_ms: int
-    next_block_at: datetime | None
-    last_seen_at: datetime | None
-    rings_until: datetime | None
+    rate_per_minute: Annotated[int, Meta(description="Tokens, the creator's when it was opened.")]
+    block_ms: Annotated[int, Meta(description="How long a block is.")]
+    block_price: Annotated[int, Meta(description="Tokens for each block begun.")]
+    block_limit: Annotated[int, Meta(description="At most so many blocks.")]
+    blocks: Annotated[int, Meta(description="Paid and not given back.")]
+    billed: Annotated[int, Meta(description="Tokens paid and not given back.")]
+    platform_fees: Annotated[int, Meta(description="Of that, what the platform keeps.")]
+    active_ms: Annotated[int, Meta(description="How long the clock ran, without pauses.")]
+    next_block_at: Annotated[datetime | None, Meta(description="When the next block begins; null unless active.")]
+    last_seen_at: Annotated[datetime | None, Meta(description="Last sign of life of either side.")]
+    rings_until: Annotated[datetime | None, Meta(description="Null unless it rings.")]
     opened_at: datetime
     accepted_at: datetime | None
     ended_at: datetime | None
-    end_reason: str | None
-    ended_by: UUID | None
+    end_reason: Annotated[str | None, Meta(description="Why it is over: `insufficient_tokens`, `not_seen`…")]
+    ended_by: Annotated[UUID | None, Meta(description="Who ended it; null: nobody did.")]
 
 
 class BillingStatus(msgspec.Struct, kw_only=True):

@@ -175,6 +175,8 @@ _SPECS = (
     ErrorSpec("STREAM_NOT_FOUND", 404, "There is no such stream", "TS218"),
     ErrorSpec("CALL_NOT_FOUND", 404, "There is no such call", "TS219"),
     ErrorSpec("MESSAGE_NOT_FOUND", 404, "There is no such message", "TS225"),
+    ErrorSpec("WEBHOOK_ENDPOINT_NOT_FOUND", 404, "There is no such webhook endpoint", "TS241"),
+    ErrorSpec("WEBHOOK_DELIVERY_NOT_FOUND", 404, "There is no such webhook delivery", "TS242"),
     # SQL: TS3xx conflict with what is there
     ErrorSpec("IDEMPOTENCY_KEY_REUSED", 409, "This Idempotency-Key was used for another request", "TS301"),
     ErrorSpec("WALLET_FROZEN", 409, "The wallet is frozen", "TS310"),
@@ -207,6 +209,8 @@ _SPECS = (
     ErrorSpec("CALL_NOT_ACTIVE", 409, "The call has not been accepted", "TS337"),
     ErrorSpec("POSITION_LOST", 409, "What follows this position is not kept any more", "TS345"),
     ErrorSpec("EVENTS_NEEDED", 409, "Events of these months are still needed", "TS346"),
+    ErrorSpec("TOO_MANY_WEBHOOK_ENDPOINTS", 409, "The user has as many webhook endpoints as allowed", "TS347"),
+    ErrorSpec("WEBHOOK_ENDPOINT_DISABLED", 409, "The webhook endpoint is disabled", "TS348"),
     # SQL: TS4xx to TS9xx
     ErrorSpec("INSUFFICIENT_TOKENS", 402, "Not enough tokens", "TS401"),
     ErrorSpec("NOT_WALLET_OWNER", 403, "The wallet belongs to somebody else", "TS501"),
@@ -247,6 +251,7 @@ _SPECS = (
     ErrorSpec("UPGRADE_REQUIRED", 426, "This is a WebSocket"),
     ErrorSpec("VALIDATION_ERROR", 422, "The request does not fit the schema"),
     ErrorSpec("WEAK_PASSWORD", 422, "The password is too easy to guess"),
+    ErrorSpec("WEBHOOK_URL_REFUSED", 422, "Webhooks cannot be sent to this URL"),
     ErrorSpec("UNKNOWN_SCOPE", 422, "There is no such scope"),
     ErrorSpec("API_KEY_NOT_FOUND", 404, "There is no such API key"),
     ErrorSpec("TOO_MANY_API_KEYS", 409, "The user has as many API keys as allowed"),

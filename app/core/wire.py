@@ -7,12 +7,16 @@ a thousand sockets is made once (`text_frame`) and written a thousand times, wit
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import Any, Protocol, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 EXTENSION = "tessera.wire"
+LOW_WATER = 64 * 1024
+"""In bytes."""
+LOOK_SECONDS = 0.005
 CLOSE_SECONDS = 10.0
 """How long the other side has to read what was sent before the close, and to answer it."""
 
@@ -24,7 +28,7 @@ class Wire(Protocol):
         """Send a frame of `text_frame`; how many bytes wait to be sent now. Nothing happens to one that is closing."""
 
     async def drained(self) -> None:
-        """Until less than the transport's high-water mark waits (64 KiB), or the socket is closed."""
+        """Until at most `LOW_WATER` waits to be sent, or the socket is closed."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame after all that was written. Who does not read it is cut off `CLOSE_SECONDS` later."""
@@ -54,6 +58,11 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if scope is not None:
             cast("dict[str, Any]", scope["extensions"])[EXTENSION] = self
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # it was refused: uvicorn would complain that nobody answered
+
     def write(self, frame: bytes) -> int:
         """See Wire."""
         if self.close_sent or self.disconnected or self.transport.is_closing():
@@ -63,7 +72,10 @@ class WireProtocol(WebSocketsSansIOProtocol):
 
     async def drained(self) -> None:
         """See Wire."""
-        await self.writable.wait()
+        while not self.disconnected and self.transport.get_write_buffer_size() > LOW_WATER:
+            await self.writable.wait()
+            # the transport pauses the writer later than it takes a frame, and at a mark of its own
+            await asyncio.sleep(LOOK_SECONDS)
 
     def close(self, code: int, reason: str) -> None:
         """See Wire."""

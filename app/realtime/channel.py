@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.realtime.sockets import Socket
 
-RECENT_EVENTS = 256
-RECENT_BYTES = 256 * 1024
+RECENT_EVENTS = 128
+RECENT_BYTES = 64 * 1024
 """How much of a channel is remembered for who comes back after a moment."""
 
 

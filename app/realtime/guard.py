@@ -21,10 +21,9 @@ from app.realtime.sockets import FORBIDDEN, NOT_AUTHENTICATED, Socket
 
 if TYPE_CHECKING:
     from app.core.context import AppContext
-    from app.realtime.hub import Hub
 
 TICK_SECONDS = 0.5
-RECHECK_SECONDS = 2.0
+RECHECK_SECONDS = 3.0
 GROUP = 500
 
 log = structlog.get_logger("tessera.realtime")
@@ -33,9 +32,8 @@ log = structlog.get_logger("tessera.realtime")
 class Guard:
     """One for an application. ``sockets`` are those that are open."""
 
-    def __init__(self, context: AppContext, hub: Hub, sockets: dict[Socket, None]) -> None:
+    def __init__(self, context: AppContext, sockets: dict[Socket, None]) -> None:
         self._queries = context.get(RealtimeQueries)
-        self._hub = hub
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
         context.auth.on_revoked.append(self._doubt)
@@ -106,7 +104,7 @@ class Guard:
         ]
         for start in range(0, len(asked), GROUP):
             group = asked[start : start + GROUP]
-            found = await self._hub.standings([item for _, _, item in group])
-            for (socket, name, _), outcome in zip(group, found, strict=True):
-                if isinstance(outcome, TesseraError):
-                    socket.revoke(name, outcome.slug)
+            found = await self._queries.refusals([item for _, _, item in group])
+            for (socket, name, _), refusal in zip(group, found, strict=True):
+                if refusal is not None:
+                    socket.revoke(name, refusal.slug)

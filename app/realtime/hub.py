@@ -80,10 +80,6 @@ class Hub:
         """Where a channel stands that the user may follow. Errors: those of api.follow_channels."""
         return await self._follow.submit(FollowItem(user, channel))
 
-    async def standings(self, items: list[FollowItem]) -> list[Standing | TesseraError]:
-        """As `standing`, many at once."""
-        return await self._queries.follow_channels(items)
-
     async def join(self, user: UUID, name: str) -> tuple[Channel, Standing]:
         """The channel, read at least as far as it stands, with one more follower. Errors: as `standing`."""
         for _ in range(JOINS):
@@ -265,11 +261,11 @@ class Hub:
             channel.add(encoded)
             if not channel.live:
                 continue
-            frames = [text_frame(payload) for payload in events(channel.name, encoded)]
-            for frame in frames:
-                for socket in tuple(channel.live):
-                    socket.write(frame)
+            frames = [text_frame(payload) for _, payload in events(channel.name, encoded)]
+            written = frames[0] if len(frames) == 1 else b"".join(frames)
             FRAMES_SENT.inc(len(frames) * len(channel.live))
+            for socket in tuple(channel.live):
+                socket.write_live(written)
         return more
 
     def _begin(self, epoch: UUID | None, rows: int) -> None:

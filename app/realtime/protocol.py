@@ -192,20 +192,20 @@ def event(seq: int, kind: str, at: datetime, data: str) -> bytes:
     return b'{"seq":%d,"type":"%s","at":"%s","data":%s}' % (seq, kind.encode(), moment.encode(), data.encode())
 
 
-def events(channel: str, encoded: Sequence[bytes]) -> list[bytes]:
-    """Frames with these events, as few as the largest frame allows."""
+def events(channel: str, encoded: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """Frames with these events, as few as the largest frame allows, and how many are in each."""
     head = b'{"op":"events","channel":"%s","events":[' % channel.encode()
-    frames: list[bytes] = []
+    frames: list[tuple[int, bytes]] = []
     some: list[bytes] = []
     size = 0
     for one in encoded:
         if some and size + len(one) > FRAME_EVENTS:
-            frames.append(head + b",".join(some) + b"]}")
+            frames.append((len(some), head + b",".join(some) + b"]}"))
             some, size = [], 0
         some.append(one)
         size += len(one) + 1
     if some:
-        frames.append(head + b",".join(some) + b"]}")
+        frames.append((len(some), head + b",".join(some) + b"]}"))
     return frames
 
 

@@ -63,6 +63,11 @@ class RealtimeQueries:
             for row in rows
         ]
 
+    async def refusals(self, items: Sequence[FollowItem]) -> list[TesseraError | None]:
+        """Why these may not be followed any more, in order; None: they may."""
+        rows = await self.db.fetch("SELECT * FROM api.follow_channels($1::api.follow_request[], false)", items)
+        return [None if row["error_code"] is None else refusal(row) for row in rows]
+
     async def read_channels(self, channels: Sequence[str], after: Sequence[int], limit: int) -> list[Any]:
         """Rows of api.channel_read: first the log itself (place 0), then events above ``after``."""
         return await self.db.fetch("SELECT * FROM api.read_channels($1, $2, $3)", channels, after, limit)

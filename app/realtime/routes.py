@@ -1,4 +1,4 @@
-"""The ticket, and the upgrade to a WebSocket."""
+"""The ticket, the upgrade to a WebSocket, and the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import structlog
-from litestar import Router, asgi
+from litestar import Response, Router, asgi
 from litestar.di import NamedDependency
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
@@ -16,8 +16,9 @@ from app.core.auth import CurrentActor, requires
 from app.core.context import RequestInfo, info_of, inject
 from app.core.errors import PROBLEM_JSON, TesseraError, error, problem, problem_headers
 from app.core.openapi import raises
-from app.core.routing import post
+from app.core.routing import get, post
 from app.core.wire import wire_of
+from app.realtime.asyncapi import as_json
 from app.realtime.protocol import encode_problem
 from app.realtime.service import SCOPE, Realtime
 from app.realtime.structs import Ticket
@@ -91,6 +92,12 @@ async def _refuse(failure: TesseraError, info: RequestInfo, scope: Scope, receiv
     await send(end)
 
 
+@get("/asyncapi.json", operation_id="AsyncApi", summary="The AsyncAPI 3.0 document", include_in_schema=False)
+async def asyncapi_json() -> Response[bytes]:
+    """Which events there are and what is said on the WebSocket, for machines."""
+    return Response(as_json(), media_type="application/json")
+
+
 realtime_router = Router(
-    path="/api/v1", route_handlers=[create_ticket, connect], dependencies={"realtime": inject(Realtime)}
+    path="/api/v1", route_handlers=[create_ticket, connect, asyncapi_json], dependencies={"realtime": inject(Realtime)}
 )

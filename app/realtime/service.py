@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.calls.service import Calls
-from app.core.auth import Actor
+from app.core.auth import Actor, check_limit
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import TesseraError, error
 from app.core.keys import digest
@@ -42,7 +42,7 @@ class Realtime:
         self._of_user: Counter[object] = Counter()
         self._of_address: Counter[str] = Counter()
         self._origins = {_origin(text) for text in (*settings.cors_origins, settings.base_url)}
-        self._guard = Guard(context, self.hub, self._sockets)
+        self._guard = Guard(context, self._sockets)
         self._audiences = Audiences(context, self._sockets)
         self.hub.on_epoch.append(self._epoch_changed)
 
@@ -56,8 +56,9 @@ class Realtime:
         )
         return Ticket(ticket=made, expires_at=expires_at)
 
-    async def redeem(self, ticket: str) -> Actor:
-        """Whose ticket it is; it is spent with that. Errors: INVALID_TICKET, INVALID_TOKEN, USER_SUSPENDED."""
+    async def redeem(self, ticket: str, address: str) -> Actor:
+        """Whose ticket it is; spent with that. Errors: INVALID_TICKET, INVALID_TOKEN, USER_SUSPENDED, RATE_LIMITED."""
+        self._limit(address)
         found = await self._queries.take_ticket(digest(ticket))
         if found is None:
             raise error("INVALID_TICKET")
@@ -91,14 +92,18 @@ class Realtime:
             return
         origin = _origin(info.origin.decode("latin-1"))
         own = origin.partition("://")[2] == (host or b"").decode("latin-1").lower()
-        if not own and origin not in self._origins and "*" not in self._origins:
+        if not (own and origin) and origin not in self._origins and "*" not in self._origins:
             raise error("ORIGIN_NOT_ALLOWED")
 
     def check_address(self, address: str) -> None:
-        """Errors: TOO_MANY_CONNECTIONS."""
+        """Errors: TOO_MANY_CONNECTIONS, RATE_LIMITED."""
+        self._limit(address)
         maximum = self._context.settings.realtime_per_address
         if self._of_address[address] >= maximum:
             raise error("TOO_MANY_CONNECTIONS", maximum=maximum, limited_by="address")
+
+    def _limit(self, address: str) -> None:
+        check_limit(self._context.limits.address.hit(address), "address")
 
     def check_user(self, actor: Actor) -> None:
         """Errors: TOO_MANY_CONNECTIONS."""
@@ -157,12 +162,12 @@ def _origin(url: str) -> str:
     """Scheme and host of a URL, as browsers write an Origin."""
     if url == "*":
         return url
-    parts = urlsplit(url.strip().lower())
-    default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
+        parts = urlsplit(url.strip().lower())
         port = parts.port
     except ValueError:
         return ""
+    default = {"http": 80, "https": 443}.get(parts.scheme)
     host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"

@@ -52,9 +52,14 @@ FRAMES_PER_SECOND = 10.0
 FRAMES_AT_ONCE = 300.0
 REFUSALS = 200
 """So many frames beyond the limit in a row, and the socket is closed."""
+STALL_SECONDS = 10.0
+"""Who is behind and reads nothing for so long is closed."""
+QUEUES = 4
+"""At most so many times the queue may wait, whatever it is."""
 
 NOT_AUTHENTICATED = 4001
 FORBIDDEN = 4003
+TRY_AGAIN = 1013
 TOO_SLOW = 4008
 EPOCH_CHANGED = 4009
 LIMITED = 4029
@@ -63,14 +68,13 @@ log = structlog.get_logger("tessera.realtime")
 
 
 class Follow:
-    """A channel that the socket follows. ``at``: what it has been sent, until it is one of the channel's live ones."""
+    """A channel that the socket follows. ``at``: what it has been sent, while it is not live there."""
 
-    __slots__ = ("channel", "at", "task")
+    __slots__ = ("channel", "at")
 
     def __init__(self, channel: Channel, at: int) -> None:
         self.channel = channel
         self.at = at
-        self.task: asyncio.Task[None] | None = None
 
 
 class Socket:
@@ -85,6 +89,8 @@ class Socket:
         self.doubted = False
         """Something about its user has changed: to be looked at again (app/realtime/guard.py)."""
         self.closed: tuple[int, str] | None = None
+        self._behind: dict[Follow, None] = {}
+        self._catching: asyncio.Task[None] | None = None
         self._realtime = realtime
         self._wire = wire
         self._limit = realtime.queue_bytes
@@ -95,9 +101,20 @@ class Socket:
     # sending
 
     def write(self, frame: bytes) -> None:
-        """Send a frame of `text_frame`; who has not read so much that the queue is full is closed."""
-        if self.closed is None and self._wire.write(frame) > self._limit:
+        """Send a frame of `text_frame`."""
+        if self.closed is None and self._wire.write(frame) > QUEUES * self._limit:
             self.close(TOO_SLOW, "TOO_SLOW")
+
+    def write_live(self, frames: bytes) -> None:
+        """Send the newest events of a channel. When more waits than the queue holds, nothing is live any more for this
+        socket: it gets what follows from history, as fast as it reads."""
+        if self.closed is not None or self._wire.write(frames) <= self._limit:
+            return
+        for follow in self.follows.values():
+            if follow.channel.live.pop(self, self) is None:
+                follow.at = follow.channel.seq
+                self._behind[follow] = None
+        self._catch_up_soon()
 
     def send(self, payload: bytes) -> None:
         """Send a text."""
@@ -109,6 +126,8 @@ class Socket:
             self.closed = (code, reason)
             SOCKET_CLOSES.labels(reason).inc()
             self._leave_all()
+            if self._catching is not None and self._catching is not asyncio.current_task():
+                self._catching.cancel()
             self._wire.close(code, reason)
 
     def revoke(self, name: str, slug: str) -> None:
@@ -132,6 +151,8 @@ class Socket:
             if nameless is not None:
                 nameless.cancel()
             self._leave_all()
+            if self._catching is not None:
+                self._catching.cancel()
 
     def _nameless(self) -> None:
         if self.actor is None:
@@ -194,7 +215,7 @@ class Socket:
             raise error("VALIDATION_ERROR", errors=[{"field": "ticket", "message": "Send a ticket or a token."}])
         try:
             if request.ticket is not None:
-                actor = await self._realtime.redeem(request.ticket)
+                actor = await self._realtime.redeem(request.ticket, self.address)
             else:
                 actor = await self._realtime.verify((request.token or "").encode(), self.address)
             if self.actor is not None and actor.user_id != self.actor.user_id:
@@ -251,31 +272,47 @@ class Socket:
         if at == channel.seq:
             channel.live[self] = None
         else:
-            follow.task = asyncio.create_task(self._catch_up(follow))
+            self._behind[follow] = None
+            self._catch_up_soon()
 
-    async def _catch_up(self, follow: Follow) -> None:
-        """Send what it missed, no faster than it reads, until nothing is missing; from then on it is live."""
-        channel = follow.channel
+    def _catch_up_soon(self) -> None:
+        if self.closed is None and (self._catching is None or self._catching.done()):
+            self._catching = asyncio.create_task(self._catch_up(), name="realtime-catch-up")
+
+    async def _catch_up(self) -> None:
+        """Send what it missed, channel by channel, no faster than it reads; a channel that misses nothing is live."""
         try:
-            while follow.at < channel.seq:
-                await self._wire.drained()
-                missed = await self._realtime.hub.history(channel, follow.at)
-                if self.follows.get(channel.name) is not follow:
-                    return
-                follow.at += len(missed)
-                frames = events(channel.name, missed)
-                for payload in frames:
-                    self.send(payload)
-                FRAMES_SENT.inc(len(frames))
+            while self._behind:
+                for follow in tuple(self._behind):
+                    await self._send_page(follow)
         except Lost:
             self.close(EPOCH_CHANGED, "EPOCH_CHANGED")
-            return
+        except TimeoutError:
+            self.close(TOO_SLOW, "TOO_SLOW")
         except TesseraError as exc:
-            # the database is away: it comes back and goes on from where it is
-            self.close(1013, exc.slug)
-            return
-        if self.follows.get(channel.name) is follow:
+            # the database is away: it comes back, and goes on from where it is
+            self.close(TRY_AGAIN, exc.slug)
+
+    async def _send_page(self, follow: Follow) -> None:
+        channel = follow.channel
+        await self._drained()
+        if follow in self._behind and follow.at < channel.seq:
+            missed = await self._realtime.hub.history(channel, follow.at)
+            for count, payload in events(channel.name, missed):
+                await self._drained()
+                if follow not in self._behind:
+                    return
+                follow.at += count
+                self.send(payload)
+                FRAMES_SENT.inc()
+        # nothing waits between the look and the act: what is read next goes to all that are live
+        if follow in self._behind and follow.at == channel.seq:
+            del self._behind[follow]
             channel.live[self] = None
+
+    async def _drained(self) -> None:
+        async with asyncio.timeout(STALL_SECONDS):
+            await self._wire.drained()
 
     async def _presence(self, request: Presence, user: UUID) -> None:
         follow = self.follows.get(request.channel)
@@ -305,8 +342,7 @@ class Socket:
         follow = self.follows.pop(name, None)
         if follow is None:
             return False
-        if follow.task is not None:
-            follow.task.cancel()
+        self._behind.pop(follow, None)
         self._realtime.hub.leave(follow.channel, self)
         if name.startswith("stream:"):
             self.watching.discard(UUID(name.removeprefix("stream:")))

@@ -78,22 +78,22 @@ class Stream(msgspec.Struct, kw_only=True):
     stream_id: UUID
     creator_id: UUID
     title: str
-    channel: str
+    channel: Annotated[str, Meta(description="Its name; nobody else has it.")]
     visibility: Visibility
     status: StreamStatus
-    ticket_price: int
-    seats: int | None
+    ticket_price: Annotated[int, Meta(description="Tokens; 0 is free.")]
+    seats: Annotated[int | None, Meta(description="Null: any number may come.")]
     seats_left: int | None
     sales_from: datetime | None
     sales_to: datetime | None
-    starts_at: datetime | None
+    starts_at: Annotated[datetime | None, Meta(description="When it is announced for.")]
     started_at: datetime | None
     ended_at: datetime | None
-    cancelled_at: datetime | None
+    cancelled_at: Annotated[datetime | None, Meta(description="Set: it was cancelled, and tickets were given back.")]
     created_at: datetime
-    total_tips: int
-    viewers: int
-    peak_viewers: int
+    total_tips: Annotated[int, Meta(description="Tokens tipped during it; refunds are not taken off.")]
+    viewers: Annotated[int, Meta(description="How many watched at the last count.")]
+    peak_viewers: Annotated[int, Meta(description="The most there were at any count.")]
 
 
 class Access(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from tests.api.people import api
 from tests.support.postgres import Connection
@@ -43,6 +44,7 @@ async def test_readiness_on_a_database_that_cannot_tell(client: httpx.AsyncClien
     assert (await _checks(client))["scheduler"] == "unavailable"
 
 
+@pytest.mark.makes_events
 async def test_readiness_tells_how_far_the_relay_is_behind(client: httpx.AsyncClient, db: Connection) -> None:
     url = api("/public/health/ready")
     assert (await client.get(url)).json()["relay_lag_seconds"] == 0

@@ -20,6 +20,8 @@ from referencing.jsonschema import DRAFT202012
 
 from app.core.errors import ERRORS
 from app.main import create_app
+from app.realtime.asyncapi import as_json as asyncapi_json
+from app.realtime.events import EVENTS
 from app.settings import Settings
 from tests.api.people import api, slug
 
@@ -229,3 +231,10 @@ async def test_the_page_uses_only_our_own_files(client: httpx.AsyncClient) -> No
         assert answer.content
     assert slug(await client.get(api("/docs/swagger-editor.js"))) == "NOT_FOUND"
     assert (await client.get(api("/openapi.json"))).json()["openapi"].startswith("3.1.")
+
+
+async def test_the_events_have_a_document_of_their_own(client: httpx.AsyncClient) -> None:
+    answer = await client.get(api("/asyncapi.json"))
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == asyncapi_json()
+    assert set(answer.json()["components"]["messages"]) > set(EVENTS)  # and what the socket itself says

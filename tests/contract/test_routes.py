@@ -12,8 +12,8 @@ from app.core.errors import ERRORS
 from app.main import create_app
 from app.settings import Settings
 
-OUTSIDE = ("/api/v1/openapi.json", "/api/v1/docs")
-"""The document itself and its page."""
+OUTSIDE = ("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/asyncapi.json")
+"""The documents themselves and a page."""
 NEVER_FAILS = {"GET /api/v1/public/health"}
 METHODS = ("get", "post", "put", "patch", "delete")
 

@@ -42,7 +42,18 @@ CREATE TEMP TABLE expected (relation, columns) ON COMMIT DROP AS VALUES
     'core.wallets',
     '{balance, debt, held, last_entry_at, lifetime_earned,'
     ' lifetime_spent, minimum, status, version}'::name []
-);
+),
+('core.webhook_cursors', '{epoch, lost_at, seq}'::name []),
+(
+    'core.webhook_deliveries',
+    '{attempts, due_at, ended_at, last_error, last_status, leased_at, leased_until, status, tries}'::name []
+),
+(
+    'core.webhook_endpoints',
+    '{deleted_at, description, disabled_at, disabled_reason, event_types, status, updated_at, url}'::name []
+),
+('core.webhook_queues', '{failing_since, failures, next_at}'::name []),
+('core.webhook_secrets', '{until}'::name []);
 
 SELECT set_eq(
     $$SELECT c.oid::regclass::text, a.attname::text, x.grantee::regrole::text, x.privilege_type, x.is_grantable

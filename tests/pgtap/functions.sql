@@ -56,7 +56,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.reject_adjustment(uuid,text,uuid)'),
 ('api.relay_events(integer,boolean)'),
 ('api.relay_lag()'),
-('api.follow_channels(api.follow_request[])'),
+('api.follow_channels(api.follow_request[],boolean)'),
 ('api.leave_streams(api.watch_beat[])'),
 ('api.read_channels(text[],bigint[],integer)'),
 ('api.stream_audience(uuid[],integer)'),
@@ -83,7 +83,21 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.update_stream(uuid,jsonb,uuid)'),
 ('api.verify_seals(bigint,bigint)'),
 ('api.wallet_balances(uuid)'),
-('api.watch_streams(api.watch_beat[])');
+('api.watch_streams(api.watch_beat[])'),
+('api.create_webhook_endpoint(uuid,text,text[],text)'),
+('api.delete_webhook_endpoint(uuid,uuid)'),
+('api.fan_webhooks(uuid,integer,integer)'),
+('api.finish_webhook(uuid,integer,integer,text,integer,text,integer)'),
+('api.prune_webhooks(integer)'),
+('api.replay_webhook_delivery(uuid,uuid)'),
+('api.rotate_webhook_secret(uuid,uuid)'),
+('api.test_webhook_endpoint(uuid,uuid)'),
+('api.update_webhook_endpoint(uuid,jsonb,uuid)'),
+('api.webhook_lag()');
+
+-- For the scheduler alone: it shows secrets.
+CREATE TEMP TABLE schedulers (signature) ON COMMIT DROP AS VALUES
+('api.lease_webhooks(integer,interval)');
 
 -- For people, and not for the services.
 CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
@@ -94,7 +108,9 @@ CREATE TEMP TABLE people (signature) ON COMMIT DROP AS VALUES
 -- Internal: nobody calls them but functions and triggers, with the rights of those, or (true) of tessera_ledger.
 CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._access_reason(uuid,uuid)', false),
+('core._adjustment_event(text,uuid)', false),
 ('core._check_seat_in_call(uuid,uuid)', false),
+('core._hold_payload(core.holds)', false),
 ('core._seat_in_stream(uuid,uuid)', false),
 ('core._active_us(core.call_clocks,bigint,timestamp with time zone)', false),
 ('core._alive_until(core.call_clocks)', false),
@@ -123,6 +139,12 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._audit_wallets()', false),
 ('core._cancel_stream(uuid,text,uuid)', false),
 ('core._check_actor(uuid)', false),
+('core._check_webhook(text,text[],text,text)', false),
+('core._disable_webhook(uuid,text)', false),
+('core._lock_webhook(uuid,uuid)', false),
+('core._new_webhook_secret(uuid)', false),
+('core._webhook_wait(integer)', false),
+('core._webhook_wants(text[],text)', false),
 ('core._check_admin(uuid)', false),
 ('core._check_reason(text)', false),
 ('core._check_tip(api.tip_request,text,boolean)', false),
@@ -177,6 +199,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ),
 ('core._system_wallet(text,text,uuid)', false),
 ('core._take_room(bigint[],core.velocity_rules,integer,core.transfer_request,integer)', false),
+('core._tell_of_job()', true),
 ('core._ticket_cases(api.ticket_request[],integer[],numeric,uuid[])', false),
 ('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._cut_chunks(core.relay_state,integer)', false),
@@ -193,6 +216,8 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._velocity_refusal(bigint[],core.velocity_rules,integer,core.transfer_request,timestamp with time zone)', false),
 ('core._velocity_rooms(uuid[],uuid[],core.velocity_rules,timestamp with time zone)', false),
 ('core._velocity_rules(timestamp with time zone)', false),
+('core._wallet_event(uuid)', false),
+('core._wallet_payload(uuid,text,bigint,bigint,bigint,bigint,bigint)', false),
 ('core._wallet_rows(uuid,uuid)', false);
 
 -- They make and move tables, or tables need them, so tessera_owner owns them. ledger: tessera_ledger calls them.
@@ -230,6 +255,8 @@ FROM (
     FROM contract AS c
     UNION ALL
     SELECT p.signature, true, 'tessera_ledger', '{dba, ledger}' FROM people AS p
+    UNION ALL
+    SELECT w.signature, true, 'tessera_ledger', '{scheduler, ledger}' FROM schedulers AS w
     UNION ALL
     SELECT i.signature, i.definer, 'tessera_ledger', '{ledger}' FROM internal AS i
     UNION ALL

@@ -30,6 +30,9 @@ FROM (VALUES
 ('api.tips', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.transfers', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
 ('api.wallets', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('api.webhook_attempts', '', 'r', 'r', 'r', 'r', '', 'rawdDxt'),
+('api.webhook_deliveries', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
+('api.webhook_endpoints', '', 'r', 'r', 'r', 'r', 'r', 'rawdDxt'),
 ('core.adjustments', '', '', '', 'r', '', 'ra', 'raxt'),
 ('core.api_keys', '', 'rawd', '', 'r', '', '', 'rawdDxt'),
 ('core.assets', '', 'r', 'r', 'r', '', 'ra', 'rawdDxt'),
@@ -79,7 +82,14 @@ FROM (VALUES
 ('core.users', '', 'raw', 'r', 'r', '', 'ra', 'rawdDxt'),
 ('core.velocity_counters', '', '', '', 'r', '', 'ra', 'raxt'),
 ('core.viewers', '', '', '', 'r', '', 'rad', 'rawdDxt'),
-('core.wallets', '', '', '', 'r', '', 'ra', 'raxt')
+('core.wallets', '', '', '', 'r', '', 'ra', 'raxt'),
+('core.webhook_attempts', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+('core.webhook_cursors', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+('core.webhook_deliveries', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+('core.webhook_endpoints', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+('core.webhook_queues', '', '', '', 'r', '', 'rad', 'rawdDxt'),
+-- not even a person who may see everything else
+('core.webhook_secrets', '', '', '', '', '', 'rad', 'rawdDxt')
 ) AS named
 -- partitions: nobody writes to them by their own names
 UNION ALL

@@ -58,6 +58,7 @@ WHERE c.relkind = 'p' AND c.relnamespace = 'core'::regnamespace;
 CREATE TEMP TABLE others (relation, name, function) ON COMMIT DROP AS VALUES
 ('core.api_keys', 'api_keys_notify_deleted', 'core._notify_rights'),
 ('core.api_keys', 'api_keys_notify_rights', 'core._notify_rights'),
+('core.job_runs', 'job_runs_tell', 'core._tell_of_job'),
 ('core.sessions', 'sessions_notify_deleted', 'core._notify_rights'),
 ('core.sessions', 'sessions_notify_revoked', 'core._notify_rights'),
 ('core.users', 'users_guard_referral', 'core._guard_referral'),

@@ -26,6 +26,11 @@ BOOKS = """
 COUNTS = """
     SELECT (SELECT count(*) FROM core.transfers), (SELECT count(*) FROM core.idempotency_keys),
         (SELECT count(*) FROM core.tips), (SELECT sum(platform_fee) FROM core.tips)"""
+TOLD = """
+    SELECT payload ->> 'wallet_id', sum((payload ->> 'change')::bigint),
+        (array_agg(payload - 'change' ORDER BY id DESC))[1]
+    FROM core.outbox WHERE type = 'wallet.changed' GROUP BY 1 ORDER BY 1"""
+"""What owners know: their wallets in the end, and all changes together."""
 
 Answers = list[dict[str, Any]]
 
@@ -65,8 +70,7 @@ class Run:
 
     async def books(self) -> list[Any]:
         """What there is now, without ids of transfers."""
-        rows = await self._conn.fetch(BOOKS)
-        return [tuple(row) for row in rows] + [tuple(row) for row in await self._conn.fetch(COUNTS)]
+        return [tuple(row) for query in (BOOKS, COUNTS, TOLD) for row in await self._conn.fetch(query)]
 
 
 async def _alone(conn: Connection, call: Any, request: Any, fields: tuple[str, ...]) -> dict[str, Any]:

@@ -55,13 +55,16 @@ async def test_every_job_runs_on_an_empty_ledger(runner: Runner) -> None:
         "close-rooms",
         "count-viewers",
         "expire-holds",
+        "fan-webhooks",
         "keep-channel-events",
         "make-partitions",
         "meter-calls",
         "prune-live-events",
         "prune-sessions",
+        "prune-webhooks",
         "relay-events",
         "seal-entries",
+        "send-webhooks",
         "verify-seals",
     ]
     assert [await runner.run(job) for job in JOBS.values()] == [True] * len(JOBS)
@@ -100,6 +103,7 @@ async def test_events_are_relayed(runner: Runner, db: Connection) -> None:
     assert await runner.run(JOBS["keep-channel-events"])
 
 
+@pytest.mark.makes_events
 async def test_a_hint_wakes_the_relay(runner: Runner, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one it would look again in an hour."""
     monkeypatch.setattr(relay_events, "POLL_SECONDS", 3600)

@@ -137,7 +137,8 @@ async def _readable(conn: Connection, schema: str, kinds: str) -> set[bool]:
         """
         SELECT DISTINCT has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS yes
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND c.relkind::text = ANY (string_to_array($2, NULL))""",
+        WHERE n.nspname = $1 AND c.relname <> 'webhook_secrets'
+        AND c.relkind::text = ANY (string_to_array($2, NULL))""",
         schema,
         kinds,
     )
@@ -152,9 +153,10 @@ async def test_readonly_reads_the_views_and_no_table(connect: Connect) -> None:
         await conn.fetch("SELECT * FROM core.users")
 
 
-async def test_a_dba_reads_every_table(dba_conn: Connection) -> None:
+async def test_a_dba_reads_every_table_but_secrets(dba_conn: Connection) -> None:
     assert await _readable(dba_conn, "core", "rpvm") == {True}
     assert await _readable(dba_conn, "api", "vm") == {True}
+    assert not await dba_conn.fetchval("SELECT has_any_column_privilege('core.webhook_secrets', 'SELECT')")
 
 
 async def test_every_login_but_readonly_can_tell_what_is_pending(connect: Connect) -> None:

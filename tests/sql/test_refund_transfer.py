@@ -82,7 +82,7 @@ async def test_gives_back_the_whole_by_a_linked_transfer(world: World, app_conn:
         == original
     )
     event = await world.db.fetchval(
-        "SELECT payload ->> 'refund_of' FROM core.outbox ORDER BY xid DESC, id DESC LIMIT 1"
+        "SELECT payload ->> 'original_id' FROM core.outbox WHERE type = 'transfer.refunded'"
     )
     assert event == str(original)
 

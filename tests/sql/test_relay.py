@@ -14,6 +14,8 @@ from tests.conftest import Connect
 from tests.support.money import Tip, Transfer, World, person, raised, refused, set_rate, tips, transfer, unguarded
 from tests.support.postgres import Connection
 
+pytestmark = pytest.mark.makes_events
+
 RELAY = "SELECT * FROM api.relay_events($1)"
 POSITION = "SELECT * FROM api.channel_position($1)"
 READ = "SELECT * FROM api.read_channel($1, $2, $3, $4)"

@@ -131,8 +131,9 @@ async def test_a_tip_arrives_whole_and_is_recorded(world: World, app_conn: Conne
     )
     event = await world.db.fetchrow("SELECT channels, payload FROM core.outbox WHERE type = 'tip.sent'")
     assert event is not None
-    assert event["channels"] == [f"creator:{world.creator.id}", f"stream:{STREAM}"]
-    assert json.loads(event["payload"])["amount"] == 10
+    assert event["channels"] == [f"creator:{world.creator.id}", f"user:{world.alice.id}", f"stream:{STREAM}"]
+    payload = json.loads(event["payload"])
+    assert (payload["amount"], payload["sender_name"]) == (10, "alice")
     assert await balance(world.db, world.creator.wallet) == 10
 
 
@@ -369,7 +370,7 @@ async def test_a_tip_in_a_call_is_from_its_fan_to_its_creator(world: World, app_
     call = await app_conn.fetchval("SELECT call_id FROM api.open_call($1, $2)", world.alice.id, world.creator.id)
     await tip(app_conn, _plain(world, call=call))
     event = await world.db.fetchval("SELECT channels FROM core.outbox WHERE type = 'tip.sent'")
-    assert event == [f"creator:{world.creator.id}", f"call:{call}"]
+    assert event == [f"creator:{world.creator.id}", f"user:{world.alice.id}", f"call:{call}"]
     other = await person(world.db, "other", roles=["creator"])
     rows = await tips(
         app_conn, [_plain(world, call=call, sender=world.bob.id), _plain(world, call=call, creator=other.id)]

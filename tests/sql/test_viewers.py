@@ -49,7 +49,7 @@ async def _told(world: World) -> list[tuple[int, int]]:
     rows = await world.db.fetch("SELECT channels, payload FROM core.outbox WHERE type = 'stream.viewers' ORDER BY id")
     payloads = [json.loads(row["payload"]) for row in rows]
     assert [row["channels"] for row in rows] == [[f"stream:{payload['stream_id']}"] for payload in payloads]
-    return [(payload["viewers"], payload["peak"]) for payload in payloads]
+    return [(payload["viewers"], payload["peak_viewers"]) for payload in payloads]
 
 
 async def test_viewers_are_counted(world: World, app_conn: Connection, stream: UUID) -> None:

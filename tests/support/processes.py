@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -54,8 +54,11 @@ class Scheduler:
     One process at a time; `since` is the database's time just before it was started.
     """
 
-    def __init__(self, database: Clone, db: Connection, login: str, variables: dict[str, str]) -> None:
+    def __init__(
+        self, database: Clone, db: Connection, login: str, variables: dict[str, str], jobs: Sequence[str]
+    ) -> None:
         self.login = login
+        self._jobs = [word for job in jobs for word in ("--only", job)]
         self.process: Process
         self.since: datetime
         self._db = db
@@ -65,7 +68,7 @@ class Scheduler:
     async def start(self, conn: Connection | None = None) -> None:
         """Start it, with `conn` to ask for the time."""
         self.since = await (conn or self._db).fetchval("SELECT clock_timestamp()")
-        self.process = await start("scheduler", "--only", "meter-calls", **self._variables)
+        self.process = await start("scheduler", *self._jobs, **self._variables)
 
     async def connected(self, conn: Connection | None = None) -> None:
         """Return once it has a connection: it may do something now, and it listens for signals."""
@@ -88,11 +91,11 @@ class Scheduler:
 
 @asynccontextmanager
 async def schedulers(
-    database: Clone, db: Connection, variables: list[dict[str, str]]
+    database: Clone, db: Connection, variables: list[dict[str, str]], jobs: Sequence[str] = ("meter-calls",)
 ) -> AsyncIterator[list[Scheduler]]:
-    """Schedulers that meter calls, one for each set of further variables of its environment; killed at the end."""
+    """Schedulers that run these jobs, one for each set of further variables of its environment; killed at the end."""
     logins = [unique_name("meter").replace("tessera_test_", "tt_")[:60] for _ in variables]
-    made = [Scheduler(database, db, login, more) for login, more in zip(logins, variables, strict=True)]
+    made = [Scheduler(database, db, login, more, jobs) for login, more in zip(logins, variables, strict=True)]
     for login in logins:
         await db.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{database.info.password}' IN ROLE {LOGINS['scheduler']}")
     running: list[Scheduler] = []

@@ -98,7 +98,7 @@ BEGIN
     SELECT
         'transfer.posted', core._user_channels(NULL, e.to_owner_id),
         core._transfer_payload(
-            e.transfer_id, NULL, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
+            e.transfer_id, v_rewards_id, e.to_wallet_id, e.amount, p_asset, e.kind, p_reason, e.created_at
         )
     FROM (
         SELECT

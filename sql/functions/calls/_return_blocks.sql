@@ -1,8 +1,8 @@
 -- _return_blocks: give back the blocks that began when a call was not seen any more.
 -- Locks    the wallets of the calls' people, and the revenue shards, in id order
 -- Decides  which blocks; then as core._give_back
--- Writes   wallets, transfers (refund), entries, refunds, meter_blocks (refunded_at), outbox 'transfer.posted', audit_log
---          'call.refund_refused'
+-- Writes   wallets, transfers (refund), entries, refunds, meter_blocks (refunded_at), outbox 'transfer.refunded' and
+--          'call.refund_refused', audit_log 'call.refund_refused'
 -- Errors   none: what cannot be given back (a wallet is frozen) is left to a person, who finds it in the audit log
 CREATE OR REPLACE FUNCTION core._return_blocks(p_cases core.call_case []) RETURNS integer []
 LANGUAGE plpgsql VOLATILE
@@ -68,6 +68,10 @@ BEGIN
                 SELECT jsonb_agg(c.call_id) FROM unnest(p_cases) AS c WHERE c.reason = 'not_seen' AND c.blocks > c.begun
             ))
         );
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT 'call.refund_refused', ARRAY['ops'], jsonb_build_object('calls', jsonb_agg(c.call_id), 'refused', v_refused)
+        FROM unnest(p_cases) AS c
+        WHERE c.reason = 'not_seen' AND c.blocks > c.begun;
     END IF;
     RETURN v_returned;
 END;

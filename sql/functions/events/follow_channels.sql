@@ -4,7 +4,8 @@
 -- Writes   nothing
 -- Errors   TS107 BATCH_TOO_LARGE; in outcomes TS120 INVALID_CHANNEL, TS211 USER_NOT_FOUND, TS218 STREAM_NOT_FOUND,
 --          TS219 CALL_NOT_FOUND, TS502 USER_SUSPENDED, TS504 FORBIDDEN, TS506 NO_ACCESS_TO_STREAM, TS508 NOT_CALL_PARTICIPANT
-CREATE OR REPLACE FUNCTION api.follow_channels(p_requests api.follow_request []) RETURNS SETOF api.follow_outcome
+CREATE OR REPLACE FUNCTION api.follow_channels(p_requests api.follow_request [], p_positions boolean DEFAULT true)
+RETURNS SETOF api.follow_outcome
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -23,10 +24,10 @@ BEGIN
     ) AS q
     LEFT JOIN LATERAL (
         SELECT a.epoch, a.seq, a.first_seq FROM api.channel_position(q.channel) AS a
-    ) AS p ON (q.refusal).error_code IS NULL
+    ) AS p ON p_positions AND (q.refusal).error_code IS NULL
     ORDER BY q.ord;
 END;
 $$;
 
-COMMENT ON FUNCTION api.follow_channels(api.follow_request []) IS
-'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';
+COMMENT ON FUNCTION api.follow_channels(api.follow_request [], boolean) IS
+'Whether these users may follow these channels, up to 1000 at once: one outcome a request, in order, each with the channel''s position (without p_positions only whether they may) or a refusal. Public streams are anybody''s, others their owner''s and ticket holders''; calls their two people''s; user and creator channels one''s own; ops that of operators and admins.';

@@ -2,8 +2,8 @@
 -- Locks    the wallets of its viewers, the creator and the revenue shards, in id order; called when the stream is locked
 -- Decides  that every payment is there to be given back; then as core._post_transfers, where a creator who has spent it will
 --          owe it
--- Writes   streams, wallets, transfers (refund), entries, refunds, tickets (refunded_at), outbox 'transfer.posted' for each
---          and 'stream.cancelled', audit_log 'stream.cancelled'
+-- Writes   streams, wallets, transfers (refund), entries, refunds, tickets (refunded_at), outbox 'transfer.refunded' and
+--          'ticket.refunded' for each and 'stream.cancelled', audit_log 'stream.cancelled'
 -- Errors   TS240 HISTORY_DETACHED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT
 CREATE OR REPLACE FUNCTION core._cancel_stream(p_stream uuid, p_reason text, p_actor uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -50,7 +50,20 @@ BEGIN
         IF v_refused.error_code IS NOT NULL THEN
             PERFORM core._raise(v_refused.error_code, v_refused.error, v_refused.detail, 'Nothing was changed.');
         END IF;
-        UPDATE core.tickets AS t SET refunded_at = clock_timestamp() WHERE t.id = ANY (v_ids);
+        WITH refunded AS (
+            UPDATE core.tickets AS t SET refunded_at = clock_timestamp()
+            WHERE t.id = ANY (v_ids)
+            RETURNING t.id, t.stream_id, t.viewer_id, t.price, t.refunded_at
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'ticket.refunded', ARRAY['user:' || r.viewer_id::text, 'creator:' || s.creator_id::text],
+            jsonb_build_object(
+                'ticket_id', r.id, 'stream_id', r.stream_id, 'creator_id', s.creator_id, 'viewer_id', r.viewer_id,
+                'price', r.price, 'reason', p_reason, 'refunded_at', r.refunded_at
+            )
+        FROM refunded AS r
+        CROSS JOIN (SELECT x.creator_id FROM core.streams AS x WHERE x.id = p_stream) AS s;
     END LOOP;
     PERFORM core._stream_event('stream.cancelled', p_stream);
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)

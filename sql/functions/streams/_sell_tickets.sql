@@ -88,7 +88,8 @@ BEGIN
     SELECT
         'ticket.sold', ARRAY['creator:' || t.creator_id::text, 'user:' || t.viewer_id::text, 'stream:' || t.stream_id::text],
         jsonb_build_object(
-            'ticket_id', t.id, 'stream_id', t.stream_id, 'viewer_id', t.viewer_id, 'price', t.price, 'created_at', t.created_at
+            'ticket_id', t.id, 'stream_id', t.stream_id, 'creator_id', t.creator_id, 'viewer_id', t.viewer_id, 'price', t.price,
+            'created_at', t.created_at
         )
     FROM ROWS FROM (unnest(v_sales), unnest(v_outcomes)) AS t (
         ord, viewer_id, stream_id, creator_id, idempotency_key, request_hash, price, fee, viewer_wallet_id, creator_wallet_id,

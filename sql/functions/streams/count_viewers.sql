@@ -31,7 +31,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT stream_viewers_pkey DO UPDATE
         SET viewers = excluded.viewers, peak = greatest(n.peak, excluded.viewers), counted_at = excluded.counted_at
         WHERE n.viewers <> excluded.viewers AND n.counted_at < excluded.counted_at
-        RETURNING n.stream_id, n.viewers, n.peak, n.counted_at
+        RETURNING n.stream_id, n.viewers, n.peak AS peak_viewers, n.counted_at
     )
     INSERT INTO core.outbox (type, channels, payload)
     SELECT 'stream.viewers', ARRAY['stream:' || c.stream_id::text], to_jsonb(c)

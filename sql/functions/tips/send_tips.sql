@@ -23,6 +23,7 @@ DECLARE
     v_refusals core.refusal[];
     v_fees bigint[];
     v_leads boolean[];
+    v_names text[];
     v_streamed boolean;
     v_results core.transfer_result[];
 BEGIN
@@ -37,21 +38,22 @@ BEGIN
         )::core.transfer_request),
         array_agg(core._check_tip(t.tip, t.sender_status, t.creator_active)),
         array_agg(t.fee) FILTER (WHERE l.lead),
+        array_agg(t.sender_name) FILTER (WHERE l.lead),
         array_agg(l.lead),
         bool_or(t.stream_id IS NOT NULL)
-    INTO v_requests, v_refusals, v_fees, v_leads, v_streamed
+    INTO v_requests, v_refusals, v_fees, v_names, v_leads, v_streamed
     FROM (
         SELECT
             r.ord, r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id,
             ROW(r.sender_id, r.creator_id, r.amount, r.idempotency_key, r.message, r.stream_id, r.call_id)::api.tip_request AS tip,
-            s.status AS sender_status,
+            s.status AS sender_status, s.username AS sender_name,
             c.status = 'active' AND 'creator' = ANY (c.roles) AS creator_active,
             sw.id AS sender_wallet_id, cw.id AS creator_wallet_id,
             CASE WHEN v_fee_bps > 0 AND r.amount > 0 THEN floor(r.amount * v_fee_bps / 10000)::bigint ELSE 0 END AS fee
         FROM unnest(p_tips) WITH ORDINALITY
             AS r (sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, ord)
         -- LIMIT: a plain join, planned while the tables are small, reads all of one; and a session keeps its plans
-        LEFT JOIN LATERAL (SELECT u.status FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
+        LEFT JOIN LATERAL (SELECT u.status, u.username FROM core.users AS u WHERE u.id = r.sender_id LIMIT 1) AS s ON true
         LEFT JOIN LATERAL (SELECT u.status, u.roles FROM core.users AS u WHERE u.id = r.creator_id LIMIT 1) AS c ON true
         LEFT JOIN LATERAL (
             SELECT w.id FROM core.wallets AS w WHERE w.owner_id = r.sender_id AND w.asset = c_asset LIMIT 1
@@ -99,13 +101,15 @@ BEGIN
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
         'tip.sent',
-        array_remove(ARRAY['creator:' || o.creator_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text], NULL),
+        array_remove(ARRAY[
+            'creator:' || o.creator_id::text, 'user:' || o.sender_id::text, 'stream:' || o.stream_id::text, 'call:' || o.call_id::text
+        ], NULL),
         jsonb_build_object(
-            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'creator_id', o.creator_id, 'amount', o.amount,
-            'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
+            'tip_id', o.transfer_id, 'sender_id', o.sender_id, 'sender_name', o.sender_name, 'creator_id', o.creator_id,
+            'amount', o.amount, 'message', o.message, 'stream_id', o.stream_id, 'call_id', o.call_id, 'created_at', o.created_at
         )
-    FROM ROWS FROM (unnest(p_tips), unnest(v_results)) AS o (
-        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id,
+    FROM ROWS FROM (unnest(p_tips), unnest(v_names), unnest(v_results)) AS o (
+        sender_id, creator_id, amount, idempotency_key, message, stream_id, call_id, sender_name,
         transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed, error_code, error, detail
     )
     WHERE o.error_code IS NULL AND NOT o.replayed;

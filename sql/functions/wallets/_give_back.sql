@@ -1,7 +1,7 @@
 -- _give_back: undo transfers, wholly; each alone.
 -- Locks    nothing; called when the wallets are locked (what was given back already is summed up under their locks)
 -- Decides  what is left of each; then as core._post_transfers, where a payee who has spent it will owe it
--- Writes   wallets, transfers (refund), entries, refunds, outbox 'transfer.posted'
+-- Writes   wallets, transfers (refund), entries, refunds, outbox 'transfer.refunded'
 -- Errors   those of core._post_transfers (returned, not raised)
 CREATE OR REPLACE FUNCTION core._give_back(p_transfers uuid [], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
 LANGUAGE plpgsql VOLATILE
@@ -38,10 +38,10 @@ BEGIN
     WHERE o.error_code IS NULL;
     INSERT INTO core.outbox (type, channels, payload)
     SELECT
-        'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
+        'transfer.refunded', core._user_channels(o.from_owner_id, o.to_owner_id),
         core._transfer_payload(
             o.transfer_id, o.from_wallet_id, o.to_wallet_id, o.amount, o.asset, 'refund', p_reason, o.created_at
-        ) || jsonb_build_object('refund_of', o.original_id)
+        ) || jsonb_build_object('original_id', o.original_id)
     FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
         original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,

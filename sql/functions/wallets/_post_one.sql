@@ -4,7 +4,7 @@
 -- Decides  after the locks: nothing but that everything is in order, the key new and no velocity limit in force; whatever else
 --          there is to decide (a replay, a refusal, a hold that has expired, a debt,
 --          a month that ends just now) core._post_transfers decides
--- Writes   wallets, transfers, entries, idempotency_keys, outbox 'transfer.posted', in one statement
+-- Writes   wallets, transfers, entries, idempotency_keys, outbox 'wallet.changed' and 'transfer.posted', in one statement
 -- Errors   those of core._post_transfers, raised
 CREATE OR REPLACE FUNCTION core._post_one(
     p_request core.transfer_request,
@@ -24,7 +24,8 @@ BEGIN
             s.id, s.now,
             f.balance - p_request.amount AS from_balance, t.balance + p_request.amount AS to_balance,
             f.version + 1 AS from_seq, t.version + 1 AS to_seq,
-            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id
+            f.owner_id AS from_owner_id, t.owner_id AS to_owner_id, f.held AS from_held, t.held AS to_held,
+            f.minimum AS from_minimum, t.minimum AS to_minimum
         FROM core.wallets AS f
         INNER JOIN core.wallets AS t ON t.id = p_request.to_wallet_id
         CROSS JOIN LATERAL (
@@ -89,6 +90,17 @@ BEGIN
         WHERE p_request.idempotency_key IS NOT NULL
     ), event AS (
         INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || e.owner_id::text],
+            core._wallet_payload(e.wallet_id, p_request.asset, e.balance, e.held, e.minimum, e.seq, e.change)
+        FROM ok AS o
+        CROSS JOIN LATERAL (
+            VALUES
+            (p_request.from_wallet_id, o.from_owner_id, o.from_balance, o.from_held, o.from_minimum, o.from_seq, - p_request.amount),
+            (p_request.to_wallet_id, o.to_owner_id, o.to_balance, o.to_held, o.to_minimum, o.to_seq, p_request.amount)
+        ) AS e (wallet_id, owner_id, balance, held, minimum, seq, change)
+        WHERE e.owner_id IS NOT NULL
+        UNION ALL
         SELECT
             'transfer.posted', core._user_channels(o.from_owner_id, o.to_owner_id),
             core._transfer_payload(

@@ -6,7 +6,8 @@
 --          (same positions, NULL = none) are the caller's own; p_payer_is_actor refuses to pay from another's wallet;
 --          p_may_owe lets a payer go below its floor, into debt; refunds then know no velocity limit. Holds that have
 --          expired count for nothing
--- Writes   wallets, transfers, entries, idempotency_keys: one statement each; holds that have expired (core._expire_holds),
+-- Writes   wallets with outbox 'wallet.changed' (one a user's wallet, as the batch leaves it), transfers, entries,
+--          idempotency_keys: one statement each; holds that have expired (core._expire_holds),
 --          velocity_counters where a limit is in force
 -- Errors   TS107 BATCH_TOO_LARGE (raised); per request, returned: TS301 IDEMPOTENCY_KEY_REUSED, the caller's refusals,
 --          and those of core._explain_refusal
@@ -222,13 +223,23 @@ BEGIN
     END LOOP;
 
     IF v_posted THEN
-        UPDATE core.wallets AS w
-        SET
-            balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
-            last_entry_at = v_now,
-            debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
-        FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned) AS n (id, balance, version, earned)
-        WHERE w.id = n.id AND w.version < n.version;
+        WITH changed AS (
+            UPDATE core.wallets AS w
+            SET
+                balance = n.balance, version = n.version, lifetime_earned = n.earned, lifetime_spent = n.earned - n.balance,
+                last_entry_at = v_now,
+                debt = CASE WHEN p_may_owe OR w.debt > 0 THEN greatest(0, w.minimum + w.held - n.balance) ELSE 0 END
+            FROM unnest(v_wallets.ids, v_balances, v_versions, v_earned, v_wallets.balances)
+                AS n (id, balance, version, earned, balance_before)
+            WHERE w.id = n.id AND w.version < n.version
+            RETURNING w.id, w.owner_id, w.asset, w.balance, w.held, w.minimum, w.version, w.balance - n.balance_before AS change
+        )
+        INSERT INTO core.outbox (type, channels, payload)
+        SELECT
+            'wallet.changed', ARRAY['user:' || c.owner_id::text],
+            core._wallet_payload(c.id, c.asset, c.balance, c.held, c.minimum, c.version, c.change)
+        FROM changed AS c
+        WHERE c.owner_id IS NOT NULL;
 
         INSERT INTO core.transfers (
             id, from_wallet_id, to_wallet_id, amount, from_seq, to_seq, created_at, actor_id, asset, kind, db_user,

@@ -2,7 +2,8 @@
 -- Locks    the wallet
 -- Decides  by what the wallet is now: a closed one stays closed; the system's own stay open; closing needs nothing in it, held or owed; a minimum must
 --          leave what is there allowed
--- Writes   wallets (status, minimum), audit_log; nothing where nothing changes
+-- Writes   wallets (status, minimum), audit_log, outbox 'wallet.frozen', 'wallet.unfrozen' or 'wallet.closed', for a minimum
+--          'wallet.changed'; nothing where nothing changes
 -- Errors   TS101 INVALID_REQUEST, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS311 WALLET_CLOSED,
 --          TS323 WALLET_NOT_EMPTY, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION core._set_wallet(
@@ -57,6 +58,19 @@ BEGIN
         status = coalesce(p_status, w.status), minimum = coalesce(p_minimum, w.minimum),
         debt = CASE WHEN w.debt > 0 THEN greatest(0, coalesce(p_minimum, w.minimum) + w.held - w.balance) ELSE 0 END
     WHERE w.id = p_wallet;
+    IF p_status IS NULL THEN
+        PERFORM core._wallet_event(p_wallet);
+    ELSE
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            CASE p_status WHEN 'active' THEN 'wallet.unfrozen' WHEN 'closed' THEN 'wallet.closed' ELSE 'wallet.frozen' END,
+            core._user_channels(v_wallet.owner_id, NULL) || 'ops'::text,
+            jsonb_build_object(
+                'wallet_id', p_wallet, 'owner_id', v_wallet.owner_id, 'asset', v_wallet.asset, 'status', p_status,
+                'status_before', v_wallet.status
+            )
+        );
+    END IF;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
         p_actor, p_action, p_wallet,

@@ -22,4 +22,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION core._transfer_payload(uuid, uuid, uuid, bigint, text, text, text, timestamptz) IS
-'Payload of the event transfer.posted. Names no balance: both sides get it.';
+'Payload of the events transfer.posted and transfer.refunded (with the original). Names no balance: both sides get it.';

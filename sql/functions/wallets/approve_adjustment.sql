@@ -1,7 +1,7 @@
 -- approve_adjustment: the second person says yes, and the money moves.
 -- Locks    the adjustment, then both wallets in id order
 -- Decides  that it is pending and not asked for by the same person; then as core._post_transfers
--- Writes   wallets, transfers (adjustment), entries, adjustments, outbox 'transfer.posted', audit_log 'adjustment.approved'
+-- Writes   wallets, transfers (adjustment), entries, adjustments, outbox 'transfer.posted', audit_log and outbox 'adjustment.approved'
 -- Errors   TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS217 ADJUSTMENT_NOT_FOUND, TS310 WALLET_FROZEN,
 --          TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT, TS322 ADJUSTMENT_CLOSED, TS401 INSUFFICIENT_TOKENS,
 --          TS502 USER_SUSPENDED, TS503 SAME_PERSON, TS504 FORBIDDEN, TS601 VELOCITY_LIMIT
@@ -52,6 +52,7 @@ BEGIN
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.approved', p_adjustment, jsonb_build_object('transfer_id', v_result.transfer_id));
+    PERFORM core._adjustment_event('adjustment.approved', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;

@@ -2,6 +2,7 @@
 -- Locks    the hold's wallet and the payee's, in id order
 -- Decides  that the hold is open and has as much left; then as core._post_transfers
 -- Writes   holds, wallets, transfers, entries, captures, idempotency_keys, outbox 'transfer.posted', 'hold.captured'
+--          ('wallet.changed' is core._post_transfers', which writes the wallet last)
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS103 ASSET_MISMATCH, TS104 SELF_TRANSFER, TS105 METADATA_TOO_LARGE,
 --          TS106 IDEMPOTENCY_KEY_INVALID, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS215 HOLD_NOT_FOUND,
 --          TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS314 BALANCE_LIMIT,
@@ -95,10 +96,7 @@ BEGIN
         )
     ), (
         'hold.captured', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'transfer_id', v_result.transfer_id, 'amount', v_amount,
-            'released', v_returned, 'status', v_hold.status, 'asset', v_hold.asset, 'kind', v_hold.kind
-        )
+        core._hold_payload(v_hold) || jsonb_build_object('transfer_id', v_result.transfer_id, 'paid', v_amount)
     );
     RETURN v_receipt;
 END;

@@ -28,6 +28,7 @@ DECLARE
     v_to uuid := (SELECT w.id FROM core.wallets AS w WHERE w.owner_id = p_user AND w.asset = p_asset);
     v_status text := (SELECT u.status FROM core.users AS u WHERE u.id = p_actor);
     v_refusal core.refusal := core._check_transfer('grant', p_reason, NULL, p_key, p_actor, v_status);
+    v_from uuid;
     v_result core.transfer_result;
 BEGIN
     IF p_reason IS NULL OR btrim(p_reason) = '' THEN
@@ -37,10 +38,10 @@ BEGIN
     ELSIF v_refusal.error_code IS NULL AND EXISTS (SELECT FROM core.users AS u WHERE u.id = p_actor AND NOT 'admin' = ANY (u.roles)) THEN
         v_refusal := ROW('TS504', 'FORBIDDEN', jsonb_build_object('user_id', p_actor, 'role', 'admin'))::core.refusal;
     END IF;
+    v_from := CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END;
     v_result := (core._post_transfers(
         ARRAY[ROW(
-            CASE WHEN v_refusal IS NULL THEN core._system_wallet('issuance', p_asset, p_user) END,
-            v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
+            v_from, v_to, p_amount, p_asset, 'grant', p_reason, p_actor, p_key,
             core._request_hash(p_key, record_send(ROW('grant'::text, p_user, p_amount, p_asset, p_reason))),
             NULL, NULL, NULL
         )::core.transfer_request],
@@ -54,7 +55,7 @@ BEGIN
         VALUES (
             'transfer.posted', core._user_channels(NULL, p_user),
             core._transfer_payload(
-                v_result.transfer_id, NULL, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
+                v_result.transfer_id, v_from, v_to, p_amount, p_asset, 'grant', p_reason, v_result.created_at
             )
         );
         INSERT INTO core.audit_log (actor_id, action, subject_id, details)

@@ -1,7 +1,8 @@
 -- place_hold: set an amount of a wallet aside.
 -- Locks    the wallet
 -- Decides  status; that the amount is there without any overdraft, holds that have expired not counted
--- Writes   holds, wallets (held), idempotency_keys, outbox 'hold.placed'; holds that have expired
+-- Writes   holds, wallets (held), idempotency_keys, outbox 'wallet.changed' and 'hold.placed'; holds that have
+--          expired
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS105 METADATA_TOO_LARGE, TS106 IDEMPOTENCY_KEY_INVALID,
 --          TS109 INVALID_KIND, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
 --          TS310 WALLET_FROZEN, TS311 WALLET_CLOSED, TS401 INSUFFICIENT_TOKENS, TS502 USER_SUSPENDED
@@ -32,6 +33,7 @@ DECLARE
     v_wallet core.wallets;
     v_spendable bigint;
     v_now timestamptz;
+    v_hold core.holds;
     v_receipt api.hold_receipt;
 BEGIN
     PERFORM core._lock_wallets(ARRAY[p_wallet]);
@@ -87,16 +89,12 @@ BEGIN
     VALUES (
         v_receipt.hold_id, p_wallet, p_amount, v_now, v_receipt.expires_at, p_actor, v_wallet.asset, p_kind,
         CASE WHEN p_actor IS NULL THEN session_user END, p_reference, p_metadata
-    );
+    )
+    RETURNING * INTO v_hold;
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(p_wallet);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.placed', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', v_receipt.hold_id, 'wallet_id', p_wallet, 'amount', p_amount, 'asset', v_wallet.asset,
-            'kind', p_kind, 'reference', p_reference, 'expires_at', v_receipt.expires_at
-        )
-    );
+    VALUES ('hold.placed', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;

@@ -1,7 +1,7 @@
 -- refund_transfer: give back a transfer, whole or in part, by a transfer the other way.
 -- Locks    both wallets of the transfer, in id order; refunds of one transfer thereby wait for each other
 -- Decides  what is left to refund; by the policy what the payee can give or will owe; then as core._post_transfers
--- Writes   wallets, transfers, entries, refunds, idempotency_keys, outbox 'transfer.posted', audit_log 'transfer.refunded'
+-- Writes   wallets, transfers, entries, refunds, idempotency_keys, outbox 'transfer.refunded', audit_log 'transfer.refunded'
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND,
 --          TS214 TRANSFER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED, TS310 WALLET_FROZEN, TS311 WALLET_CLOSED,
 --          TS314 BALANCE_LIMIT, TS315 REFUND_EXCEEDED, TS318 NOT_REFUNDABLE, TS401 INSUFFICIENT_TOKENS,
@@ -95,11 +95,11 @@ BEGIN
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
     INSERT INTO core.outbox (type, channels, payload)
     VALUES (
-        'transfer.posted', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
+        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
         core._transfer_payload(
             v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
             p_reason, v_result.created_at
-        ) || jsonb_build_object('refund_of', p_transfer)
+        ) || jsonb_build_object('original_id', p_transfer)
     );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (

@@ -1,7 +1,7 @@
 -- reject_adjustment: an adjustment will not be made. Its requester may say so too.
 -- Locks    the adjustment
 -- Decides  that it is pending
--- Writes   adjustments, audit_log 'adjustment.rejected'
+-- Writes   adjustments, audit_log and outbox 'adjustment.rejected'
 -- Errors   TS101 INVALID_REQUEST, TS211 USER_NOT_FOUND, TS217 ADJUSTMENT_NOT_FOUND, TS322 ADJUSTMENT_CLOSED,
 --          TS502 USER_SUSPENDED, TS504 FORBIDDEN
 CREATE OR REPLACE FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid DEFAULT NULL)
@@ -20,6 +20,7 @@ BEGIN
     WHERE a.id = p_adjustment;
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (p_actor, 'adjustment.rejected', p_adjustment, jsonb_build_object('reason', p_reason));
+    PERFORM core._adjustment_event('adjustment.rejected', p_adjustment);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = p_adjustment;
 END;
 $$;

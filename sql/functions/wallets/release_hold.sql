@@ -1,7 +1,7 @@
 -- release_hold: give back what a hold still sets aside.
 -- Locks    the hold's wallet
 -- Decides  that the hold is open
--- Writes   holds, wallets (held), idempotency_keys, outbox 'hold.released'
+-- Writes   holds, wallets (held), idempotency_keys, outbox 'wallet.changed' and 'hold.released'
 -- Errors   TS106 IDEMPOTENCY_KEY_INVALID, TS211 USER_NOT_FOUND, TS215 HOLD_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
 --          TS316 HOLD_CLOSED, TS502 USER_SUSPENDED
 CREATE OR REPLACE FUNCTION api.release_hold(p_hold uuid, p_key text DEFAULT NULL, p_actor uuid DEFAULT NULL)
@@ -49,14 +49,9 @@ BEGIN
     RETURNING w.* INTO v_wallet;
     v_receipt := core._hold_receipt(v_hold, v_wallet, NULL);
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
+    PERFORM core._wallet_event(v_wallet_id);
     INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'hold.released', core._user_channels(v_wallet.owner_id, NULL),
-        jsonb_build_object(
-            'hold_id', p_hold, 'wallet_id', v_wallet_id, 'amount', v_left, 'asset', v_hold.asset, 'kind', v_hold.kind,
-            'reference', v_hold.reference
-        )
-    );
+    VALUES ('hold.released', core._user_channels(v_wallet.owner_id, NULL), core._hold_payload(v_hold));
     RETURN v_receipt;
 END;
 $$;

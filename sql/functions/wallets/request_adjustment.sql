@@ -1,7 +1,7 @@
 -- request_adjustment: ask for a movement by hand; somebody else must approve it.
 -- Locks    the idempotency key (advisory, until the transaction ends)
 -- Decides  the form of the request; what it may move is decided when it is approved
--- Writes   adjustments, idempotency_keys, audit_log 'adjustment.requested'
+-- Writes   adjustments, idempotency_keys, audit_log and outbox 'adjustment.requested'
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS103 ASSET_MISMATCH, TS104 SELF_TRANSFER,
 --          TS106 IDEMPOTENCY_KEY_INVALID, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS301 IDEMPOTENCY_KEY_REUSED,
 --          TS502 USER_SUSPENDED, TS504 FORBIDDEN, TS801 CONFIGURATION_ERROR
@@ -69,6 +69,7 @@ BEGIN
         p_actor, 'adjustment.requested', v_id,
         jsonb_build_object('from_wallet_id', p_from, 'to_wallet_id', p_to, 'amount', p_amount, 'asset', v_from.asset, 'reason', p_reason)
     );
+    PERFORM core._adjustment_event('adjustment.requested', v_id);
     RETURN QUERY SELECT a.* FROM api.adjustments AS a WHERE a.adjustment_id = v_id;
 END;
 $$;

@@ -52,6 +52,7 @@ BEGIN
             CASE WHEN r.actor_id IS NOT NULL THEN (SELECT u.status FROM core.users AS u WHERE u.id = r.actor_id) END
                 AS actor_status
         FROM unnest(p_requests) AS r
+        OFFSET 0 -- so that each column is worked out once, and core._check_transfer, given columns, is inlined
     ) AS s;
 
     v_results := core._post_transfers(v_requests, v_refusals, true);
