@@ -21,6 +21,7 @@ from app.core.context import AppContext
 from app.core.errors import TesseraError
 from app.core.listening import Hearer
 from app.core.metrics import EVENTS_READ, FOLLOWED, FRAMES_SENT
+from app.core.relaying import Relay
 from app.core.wire import text_frame
 from app.realtime.channel import Channel
 from app.realtime.protocol import event, events
@@ -71,6 +72,7 @@ class Hub:
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
+        context.get(Relay).on_hint.append(self._hint)
         context.on_startup.append(self._start)
         context.on_shutdown.append(self._stop)
 
