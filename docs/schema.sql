@@ -1361,6 +1361,8 @@ BEGIN
     IF v_stored IS NOT NULL THEN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     END IF;
+    -- before anything else changes, so that what is told of it is true
+    PERFORM core._expire_holds(ARRAY[v_wallet_id]);
     SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
     v_left := v_hold.amount - v_hold.captured - v_hold.released;
     v_amount := coalesce(p_amount, v_left);
