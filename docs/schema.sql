@@ -1361,6 +1361,8 @@ BEGIN
     IF v_stored IS NOT NULL THEN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     END IF;
+    -- before anything else changes, so that what is told of it is true
+    PERFORM core._expire_holds(ARRAY[v_wallet_id]);
     SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
     v_left := v_hold.amount - v_hold.captured - v_hold.released;
     v_amount := coalesce(p_amount, v_left);
@@ -2199,9 +2201,10 @@ DECLARE
     c_day CONSTANT integer := 86400;
     v_now CONSTANT timestamptz := clock_timestamp();
     v_good CONSTANT boolean := p_error IS NULL AND coalesce(p_status BETWEEN 200 AND 299, false);
-    v_gone CONSTANT boolean := coalesce(p_status = 410, false);
     v_error CONSTANT text := CASE WHEN NOT v_good THEN coalesce(p_error, 'status') END;
     v_delivery core.webhook_deliveries;
+    v_former boolean;
+    v_gone boolean;
     v_queue core.webhook_queues;
     v_wait interval;
     v_status text;
@@ -2216,6 +2219,11 @@ BEGIN
     IF v_delivery.id IS NULL THEN
         RETURN 'stale';
     END IF;
+    -- it may have another URL by now
+    v_former := coalesce((
+        SELECT e.status = 'active' AND e.updated_at > v_delivery.leased_at FROM core.webhook_endpoints AS e WHERE e.id = v_delivery.endpoint_id
+    ), false);
+    v_gone := coalesce(p_status = 410, false) AND NOT v_former;
     -- a test is tried once
     v_wait := CASE WHEN NOT v_good AND NOT v_gone AND v_delivery.event_id IS NOT NULL THEN core._webhook_wait(v_delivery.tries + 1) END;
     v_status := CASE WHEN v_good THEN 'delivered' WHEN v_wait IS NULL THEN 'dead' ELSE 'pending' END;
@@ -2234,8 +2242,12 @@ BEGIN
     UPDATE core.webhook_queues AS q
     SET
         next_at = least(q.next_at, v_now),
-        failures = CASE WHEN v_good THEN 0 WHEN v_delivery.event_id IS NULL THEN q.failures ELSE q.failures + 1 END,
-        failing_since = CASE WHEN v_good THEN NULL WHEN v_delivery.event_id IS NULL THEN q.failing_since ELSE coalesce(q.failing_since, v_now) END
+        failures = CASE WHEN v_good THEN 0 WHEN v_former OR v_delivery.event_id IS NULL THEN q.failures ELSE q.failures + 1 END,
+        failing_since = CASE
+            WHEN v_good THEN NULL
+            WHEN v_former OR v_delivery.event_id IS NULL THEN q.failing_since
+            ELSE coalesce(q.failing_since, v_now)
+        END
     WHERE q.endpoint_id = v_delivery.endpoint_id
     RETURNING q.* INTO v_queue;
     IF v_gone THEN
@@ -2250,7 +2262,7 @@ $$;
 
 ALTER FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) IS 'Notes what became of attempt p_attempt to send a delivery: the status of the answer, or p_error in one word where there was none or it was no success; how long it took, the beginning of the answer, and for how many seconds the receiver asked to be left alone. Returns delivered; retried: it is due again by the schedule; dead: there is no further attempt; stale: it was another''s by then, and nothing is noted. 410, and failing for as long and as often as the rates webhook_disable_after and webhook_disable_failures say, disables the endpoint, of which its user is told by the event webhook.disabled.';
+COMMENT ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) IS 'Notes what became of attempt p_attempt to send a delivery: the status of the answer, or p_error in one word where there was none or it was no success; how long it took, the beginning of the answer, and for how many seconds the receiver asked to be left alone. Returns delivered; retried: it is due again by the schedule; dead: there is no further attempt; stale: it was another''s by then, and nothing is noted. 410, and failing for as long and as often as the rates webhook_disable_after and webhook_disable_failures say, disables the endpoint, of which its user is told by the event webhook.disabled; but not where the endpoint was changed after the attempt began: that is a failure to be tried again, and counts for nothing else.';
 
 CREATE FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean DEFAULT true) RETURNS SETOF api.follow_outcome
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3165,6 +3177,7 @@ COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_
 CREATE FUNCTION api.prune_webhooks(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
@@ -3180,7 +3193,7 @@ BEGIN
         FROM core.webhook_endpoints AS e
         INNER JOIN core.webhook_deliveries AS d ON d.endpoint_id = e.id
         WHERE (e.status = 'disabled' OR e.deleted_at IS NOT NULL)
-            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND d.leased_until IS NULL AND d.created_at < v_before)
+            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND (d.leased_until IS NULL OR d.leased_until <= v_now) AND d.created_at < v_before)
         LIMIT greatest(v_limit - cardinality(v_old), 0)
         FOR UPDATE OF d SKIP LOCKED
     );
@@ -10940,8 +10953,6 @@ CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_i
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
-CREATE INDEX webhook_deliveries_dead_idx ON core.webhook_deliveries USING btree (endpoint_id, id) WHERE (status = 'dead'::text);
-
 CREATE INDEX webhook_deliveries_due_idx ON core.webhook_deliveries USING btree (endpoint_id, due_at) WHERE ((status = 'pending'::text) AND (leased_until IS NULL));
 
 CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries USING btree (ended_at) WHERE (ended_at IS NOT NULL);
@@ -10949,6 +10960,8 @@ CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries USING bt
 CREATE INDEX webhook_deliveries_leased_idx ON core.webhook_deliveries USING btree (endpoint_id, leased_until) WHERE (leased_until IS NOT NULL);
 
 CREATE INDEX webhook_deliveries_list_idx ON core.webhook_deliveries USING btree (endpoint_id, id);
+
+CREATE INDEX webhook_deliveries_status_idx ON core.webhook_deliveries USING btree (endpoint_id, status, id);
 
 CREATE INDEX webhook_endpoints_off_idx ON core.webhook_endpoints USING btree (id) WHERE ((status = 'disabled'::text) OR (deleted_at IS NOT NULL));
 
