@@ -252,6 +252,24 @@ async def test_a_database_that_goes_away_and_comes_back(node: Node, db: Connecti
         assert numbers(await talk.events(5)) == [1, 2, 3, 4, 5]
 
 
+async def test_who_cannot_be_brought_up_to_date_is_told(
+    node: Node, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By nothing that anybody thought of: a socket that stays behind in silence would miss everything from then on."""
+    fan = await register(node.http)
+    channel = f"creator:{fan.id}"
+    await put(db, channel, 1, 5)
+
+    async def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("broken")
+
+    async with node.socket(fan.access_token) as talk:
+        epoch = (await talk.follow(channel))["epoch"]
+        monkeypatch.setattr(Hub, "history", broken)
+        await talk.follow(channel, epoch=epoch, seq=0)
+        assert await talk.closed() == (1013, "INTERNAL_ERROR")
+
+
 async def test_another_epoch_closes_and_begins_anew(node: Node, db: Connection) -> None:
     fan = await register(node.http)
     channel = f"creator:{fan.id}"
