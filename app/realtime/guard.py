@@ -60,11 +60,11 @@ class Guard:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 self._end_expired()
-                if time.monotonic() >= self._auth.trusted_until:
-                    self._doubt(None)
                 await self._check_credentials()
                 if time.monotonic() - rechecked >= RECHECK_SECONDS:
                     rechecked = time.monotonic()
+                    if rechecked >= self._auth.trusted_until:
+                        self._doubt(None)
                     await self._check_channels()
             except TesseraError:
                 continue  # without a database there are no events either

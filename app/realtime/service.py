@@ -128,7 +128,9 @@ class Realtime:
         self._of_address[info.address] += 1
         SOCKETS.inc()
         try:
-            if actor is not None:
+            if self._of_address[info.address] > self._context.settings.realtime_per_address:
+                socket.close(LIMITED, "TOO_MANY_CONNECTIONS")  # others came first
+            elif actor is not None:
                 try:
                     self.admit(socket, actor)
                 except TesseraError as exc:  # another one came first

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.core.auth import Actor
+from app.core.context import RequestInfo
+from app.realtime.service import Realtime
 from tests.api.people import Person, api, register, slug
 from tests.realtime.world import live_stream, put, ticket
 from tests.support.nodes import Node, Talk, running_node
@@ -281,6 +284,39 @@ async def _eventually_open(node: Node, fan: Person) -> None:
         except InvalidStatus:
             await asyncio.sleep(0.05)
     raise AssertionError("sockets that are closed count for ever")
+
+
+async def test_sockets_of_an_address_that_come_all_at_once(
+    database: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are looked at before any of them is there."""
+    async with running_node(database.settings(realtime_per_address=2)) as node:
+        fan = await register(node.http)
+        before = Realtime.authenticate
+        waiting = 0
+        let_in = asyncio.Event()
+
+        async def slow(self: Realtime, info: RequestInfo) -> Actor | None:
+            nonlocal waiting
+            waiting += 1
+            if waiting == 5:
+                let_in.set()
+            await let_in.wait()
+            return await before(self, info)
+
+        monkeypatch.setattr(Realtime, "authenticate", slow)
+
+        async def one() -> tuple[int | None, str] | None:
+            async with node.socket(fan.access_token) as talk:
+                try:
+                    await talk.ask("ping")
+                except ConnectionClosed:
+                    return talk.raw.close_code, talk.raw.close_reason or ""
+                await asyncio.sleep(0.5)
+                return None
+
+        found = await asyncio.gather(*(one() for _ in range(5)))
+        assert found.count((4029, "TOO_MANY_CONNECTIONS")) == 3
 
 
 async def test_other_peoples_channels(node: Node, db: Connection) -> None:

@@ -15,6 +15,8 @@ from tests.realtime.world import MANY, PUT, numbers, put
 from tests.support.nodes import Node, Talk, running_node
 from tests.support.postgres import Clone, Connection
 
+pytestmark = pytest.mark.makes_events
+
 
 async def test_from_the_position_on_and_then_live(node: Node, db: Connection) -> None:
     fan = await register(node.http)
@@ -223,6 +225,34 @@ async def test_nothing_is_missed_while_the_listening_connection_is_lost(node: No
         )
         await put(db, channel, 1, 3)
         assert numbers(await talk.events(3)) == [1, 2, 3]
+
+
+async def test_whatever_ends_the_listening_connection_it_is_made_again(
+    node: Node, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop raises its own errors for a transport that has just gone."""
+    listener = node.app.state["context"].listener
+    connect = listener._database.engine.get_new_connection
+    tries = 0
+
+    async def broken() -> object:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError("the handler is closed")
+        return await connect()
+
+    monkeypatch.setattr(listener._database.engine, "get_new_connection", broken)
+    await db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    for _ in range(200):
+        if tries == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert tries == 2
+    assert not listener._task.done()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from tests.support.calls import ACCEPT, OPEN, ask_for
 from tests.support.nodes import Node
 from tests.support.postgres import Connection
 
+pytestmark = pytest.mark.makes_events
+
 CUT = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
