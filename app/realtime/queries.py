@@ -42,7 +42,7 @@ class Redeemed(msgspec.Struct, frozen=True):
 
 
 class Credit(msgspec.Struct, frozen=True):
-    """What a session or key is worth now: ``good``, the user's status, the epoch of their tokens, and a key's scopes."""
+    """What a session or key is worth now: ``good``, the user's status, their tokens' epoch, and a key's scopes."""
 
     good: bool
     status: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -191,11 +192,11 @@ async def test_what_is_committed_by_a_request_is_relayed_by_its_process(node: No
             api("/wallets/transfers"), json=body, headers=fan.headers | {"Idempotency-Key": "k"}
         )
         assert paid.status_code == 201, paid.text
-        while True:
-            (event,) = await talk.events(1)
-            if event["type"] == "transfer.posted":
-                break
-        assert event["data"]["amount"] == 3
+        found: list[dict[str, Any]] = []
+        while not found:
+            frame = await talk.next()
+            found = [event for event in frame["events"] if event["type"] == "transfer.posted"]
+        assert found[0]["data"]["amount"] == 3
 
 
 async def test_nothing_is_missed_without_any_hint(

@@ -144,12 +144,14 @@ async def test_a_token_that_expires_unless_it_is_renewed(node: Node, db: Connect
 async def _revoke(node: Node, db: Connection) -> None:
     """End all sessions; the node has heard of it."""
     auth = node.app.state["context"].auth
-    heard: list[UUID | None] = []
-    tell = heard.append
+    heard = asyncio.Event()
+
+    def tell(_: UUID | None) -> None:
+        heard.set()
+
     auth.on_revoked.append(tell)
     await db.execute("UPDATE core.sessions SET revoked_at = now(), revoke_reason = 'logout'")
-    while not heard:
-        await asyncio.sleep(0.01)
+    await heard.wait()
     auth.on_revoked.remove(tell)
 
 
