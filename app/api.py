@@ -17,6 +17,7 @@ from app.streams.routes import streams_router
 from app.tips.routes import tips_router
 from app.wallets.routes import wallets_router
 from app.webhooks.routes import webhooks_router
+from app.widgets.routes import widgets_router
 
 ROUTERS: list[Router] = [
     health_router,
@@ -33,4 +34,5 @@ ROUTERS: list[Router] = [
     webhooks_router,
     realtime_router,
     admin_router,
+    widgets_router,
 ]

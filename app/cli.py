@@ -85,6 +85,7 @@ def main() -> None:
       tessera grant fan@example.com 500       give a user tokens
       tessera psql                            look inside
       tessera audit                           check that the books balance
+      tessera tail creator:0199…              events as they happen
       tessera doctor                          check that all is well, and say what to do
     """
 

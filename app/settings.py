@@ -33,6 +33,8 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
 
+API_TOKEN = "TESSERA_API_TOKEN"
+"""Who a command is (`tessera tail`) where it is a client of the API. No setting: the service never reads it."""
 MIN_SECRET_LENGTH = 32
 MIN_SECRET_VARIETY = 10
 """Fewer different characters than this in a secret means it was typed, not generated."""
@@ -165,7 +167,7 @@ def setting_names() -> tuple[str, ...]:
 
 def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """`TESSERA_*` names in `environ` that are no setting, each with the nearest one that is."""
-    known = setting_names()
+    known = (*setting_names(), API_TOKEN)
     strangers = sorted(n for n in environ if n.startswith("TESSERA_") and n not in known)
     return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in strangers}
 

@@ -3467,7 +3467,7 @@ COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_ac
 CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_nestloop TO 'off'
     AS $$
@@ -3545,6 +3545,8 @@ BEGIN
     SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
     v_found := FOUND;
     IF v_found THEN
+        -- of a chunk it is known how large it is; of what has just been committed, which is little, planning would take longer than the rest
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
     ELSE
         v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
@@ -7223,7 +7225,7 @@ COMMENT ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone)
 CREATE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE

@@ -71,6 +71,7 @@ class RequestInfo:
         "origin",
         "actor",
         "csp",
+        "resource_policy",
         "status",
         "started",
     )
@@ -88,6 +89,7 @@ class RequestInfo:
     origin: bytes | None
     actor: Actor | None
     csp: bytes | None
+    resource_policy: bytes | None
     status: int
     started: float
 

@@ -29,8 +29,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-site"),
 ]
+_RESOURCE_POLICY = b"same-site"
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _FIELDS = {
     b"authorization": "authorization",
@@ -78,6 +78,7 @@ class Edge:
                 headers = message["headers"] = list(message.get("headers", ()))
                 headers += self._headers
                 headers.append((b"content-security-policy", info.csp or CSP))
+                headers.append((b"cross-origin-resource-policy", info.resource_policy or _RESOURCE_POLICY))
                 headers.append((b"x-request-id", info.request_id.encode("latin-1")))
             await send(message)
 
@@ -93,7 +94,7 @@ class Edge:
         info.started = time.perf_counter()
         info.context = self.context
         info.authorization = info.api_key = info.content_type = info.content_length = None
-        info.user_agent = info.origin = info.actor = info.csp = None
+        info.user_agent = info.origin = info.actor = info.csp = info.resource_policy = None
         info.msgpack = False
         info.status = 0
         request_id = forwarded = key = None

@@ -13,4 +13,5 @@ Tables of its own: ``core.realtime_tickets``. Functions: ``api.follow_channels``
     guard.py        looks at everybody's rights again
     presence.py     who watches which stream
     service.py      puts them together; routes.py: the ticket and the upgrade
+    client.py       the other end: who follows channels from afar, in Python (`tessera tail`)
 """

@@ -16,7 +16,7 @@ from app.cli import main
 from tests.support.commands import run_command
 from tests.support.postgres import Clone, Connection
 
-COMMANDS = ("up", "api", "scheduler", "migrate", "psql", "audit", "create-admin", "grant", "demo", "doctor")
+COMMANDS = ("up", "api", "scheduler", "migrate", "psql", "audit", "create-admin", "grant", "demo", "doctor", "tail")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_back
 RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 -- nothing is known of how many events there are, so a loop of loops could be chosen
 SET enable_nestloop = off
@@ -87,6 +87,8 @@ BEGIN
     SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
     v_found := FOUND;
     IF v_found THEN
+        -- of a chunk it is known how large it is; of what has just been committed, which is little, planning would take longer than the rest
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
     ELSE
         v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
