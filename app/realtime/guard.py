@@ -34,6 +34,7 @@ class Guard:
 
     def __init__(self, context: AppContext, sockets: dict[Socket, None]) -> None:
         self._queries = context.get(RealtimeQueries)
+        self._auth = context.auth
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
         context.auth.on_revoked.append(self._doubt)
@@ -62,6 +63,8 @@ class Guard:
                 await self._check_credentials()
                 if time.monotonic() - rechecked >= RECHECK_SECONDS:
                     rechecked = time.monotonic()
+                    if rechecked >= self._auth.trusted_until:
+                        self._doubt(None)
                     await self._check_channels()
             except TesseraError:
                 continue  # without a database there are no events either
@@ -89,6 +92,8 @@ class Guard:
                     socket.doubted = True
                 raise
             for (socket, actor), credit in zip(group, found, strict=True):
+                if socket.actor is not actor:
+                    continue  # it was renewed, and is in doubt again
                 if credit.status != "active":
                     socket.close(FORBIDDEN, "USER_SUSPENDED")
                 elif not credit.good or (actor.token_epoch is not None and actor.token_epoch != credit.token_epoch):
