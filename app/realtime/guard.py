@@ -100,16 +100,17 @@ class Guard:
                     socket.close(NOT_AUTHENTICATED, "INVALID_TOKEN")
 
     async def _check_channels(self) -> None:
-        asked = [
-            (socket, name, FollowItem(socket.actor.user_id, name))
-            for socket in self._sockets
-            if socket.actor is not None
-            for name in socket.follows
-            if not name.startswith(("user:", "creator:"))  # those stay one's own
-        ]
-        for start in range(0, len(asked), GROUP):
-            group = asked[start : start + GROUP]
-            found = await self._queries.refusals([item for _, _, item in group])
-            for (socket, name, _), refusal in zip(group, found, strict=True):
+        asked: dict[FollowItem, list[Socket]] = {}
+        for socket in self._sockets:
+            if socket.actor is None:
+                continue
+            for name in socket.follows:
+                if not name.startswith(("user:", "creator:")):  # those stay one's own
+                    asked.setdefault(FollowItem(socket.actor.user_id, name), []).append(socket)
+        items = list(asked)
+        for start in range(0, len(items), GROUP):
+            group = items[start : start + GROUP]
+            for item, refusal in zip(group, await self._queries.refusals(group), strict=True):
                 if refusal is not None:
-                    socket.revoke(name, refusal.slug)
+                    for socket in asked[item]:
+                        socket.revoke(item.channel, refusal.slug)
