@@ -1,4 +1,4 @@
-"""`./run bench ledger|http|tickets|metering|growth|costs [options]`."""
+"""`./run bench ledger|http|tickets|metering|realtime|growth|costs [options]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bench.growth import command as growth_command
 from bench.http import command as http_command
 from bench.ledger import command as ledger_command
 from bench.metering import command as metering_command
+from bench.realtime import command as realtime_command
 from bench.tickets import command as tickets_command
 
 
@@ -23,6 +24,7 @@ def main() -> None:
       ./run bench growth             reads and replays with 10 million entries against 10 thousand
       ./run bench costs              what limits, holds and sealing take from transfers
       ./run bench metering           blocks of calls against batches of transfers; 100,000 live calls
+      ./run bench realtime           tips with relay and sockets against tips without; delays; fan-out
       ./run bench ledger --quick     a minute, to see that it works
     """
 
@@ -33,6 +35,7 @@ main.add_command(tickets_command, "tickets")
 main.add_command(growth_command, "growth")
 main.add_command(costs_command, "costs")
 main.add_command(metering_command, "metering")
+main.add_command(realtime_command, "realtime")
 
 if __name__ == "__main__":
     main(prog_name="./run bench")

@@ -17,6 +17,7 @@ import click
 import httpx
 import msgspec
 
+from app.realtime.protocol import MAX_FRAME
 from app.settings import PROJECT_ROOT
 from bench.loadgen import Lane, Measured, Plan
 from bench.server import Bench, Connection, bench_server, database, machine, season, spread
@@ -29,6 +30,7 @@ class Target(msgspec.Struct, frozen=True):
     """A running server: one worker."""
 
     port: int
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -43,8 +45,10 @@ class Person(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def api_server(bench: Bench, name: str, secret: str, *, batching: bool) -> Iterator[Target]:
-    """The API in a process of its own, as `tessera api` serves it, limits out of the way."""
+def api_server(
+    bench: Bench, name: str, secret: str, *, batching: bool = True, factory: str = "create"
+) -> Iterator[Target]:
+    """The API in a process of its own, as `tessera api` serves it, limits out of the way; ``factory`` of bench.app."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -55,18 +59,26 @@ def api_server(bench: Bench, name: str, secret: str, *, batching: bool) -> Itera
         "TESSERA_BATCH_ENABLED": str(batching).lower(),
         "TESSERA_RATE_LIMIT_PER_MINUTE": "100000000",
         "TESSERA_RATE_LIMIT_AUTH_PER_MINUTE": "1000000",
+        "TESSERA_REALTIME_PER_USER": "100000",
+        "TESSERA_REALTIME_PER_ADDRESS": "100000",
         "TESSERA_LOG_LEVEL": "error",
     }
     command = [
         sys.executable,
         "-m",
         "uvicorn",
-        "bench.app:create",
+        f"bench.app:{factory}",
         "--factory",
         "--loop",
         "uvloop",
         "--http",
         "httptools",
+        "--ws",
+        "app.core.wire:WireProtocol",
+        "--ws-max-size",
+        str(MAX_FRAME),
+        "--ws-per-message-deflate",
+        "false",
     ]
     command += [
         "--host",
@@ -80,7 +92,7 @@ def api_server(bench: Bench, name: str, secret: str, *, batching: bool) -> Itera
     ]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment)
     try:
-        target = Target(port)
+        target = Target(port, process.pid)
         for _ in range(200):
             try:
                 if httpx.get(f"{target.url}/public/health/ready").status_code == 200:
@@ -122,9 +134,9 @@ def people(target: Target, bench: Bench, name: str) -> tuple[list[Person], list[
     return fans, creators
 
 
-def run_load(target: Target, lanes: list[Lane], seconds: float) -> Measured:
-    """One measurement by the load generator."""
-    plan = Plan(target.port, seconds, secrets.token_hex(4), lanes)
+def run_load(target: Target, lanes: list[Lane], seconds: float, rate: float = 0.0) -> Measured:
+    """One measurement by the load generator, at ``rate`` requests a second at most (0: as many as go)."""
+    plan = Plan(target.port, seconds, secrets.token_hex(4), lanes, rate)
     done = subprocess.run(
         [sys.executable, "-m", "bench.loadgen"],
         cwd=PROJECT_ROOT,

@@ -29,12 +29,13 @@ class Lane(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """One measurement."""
+    """One measurement. With ``rate``, no more requests a second than that, of all lanes together, evenly."""
 
     port: int
     seconds: float
     run: str
     lanes: list[Lane]
+    rate: float = 0.0
 
 
 class Measured(msgspec.Struct):
@@ -65,14 +66,24 @@ class _Client(asyncio.Protocol):
         self.statuses: dict[int, int] = {}
         self.refusals: dict[str, int] = {}
         self.last_done = 0.0
+        self.every = self.due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
-    def start(self, until: float) -> None:
-        """Send the first request; no new one after ``until``."""
-        self.until = until
-        self._send()
+    def start(self, until: float, every: float = 0.0, after: float = 0.0) -> None:
+        """Send the first request ``after`` seconds, the next ones ``every`` so many; no new one after ``until``."""
+        self.until, self.every = until, every
+        self.due = time.perf_counter() + after
+        self._send_due()
+
+    def _send_due(self) -> None:
+        wait = self.due - time.perf_counter() if self.every else 0.0
+        self.due += self.every
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._send)
+        else:
+            self._send()
 
     def _send(self) -> None:
         head = self.heads[self.count % len(self.heads)]
@@ -99,7 +110,7 @@ class _Client(asyncio.Protocol):
                     self.refusals[slug] = self.refusals.get(slug, 0) + 1
                 self.buffer = b""
                 if self.count < len(self.heads) if self.once else now < self.until:
-                    self._send()
+                    self._send_due()
                 else:
                     self._finish()
                 return
@@ -124,8 +135,9 @@ async def _measure(plan: Plan) -> Measured:
         clients.append(client)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", plan.port)  # type: ignore[misc]
     started = time.perf_counter()
-    for client in clients:
-        client.start(started + plan.seconds)
+    every = len(clients) / plan.rate if plan.rate else 0.0
+    for number, client in enumerate(clients):
+        client.start(started + plan.seconds, every, every * number / len(clients))
     await asyncio.gather(*(client.done for client in clients))
     elapsed = time.perf_counter() - started
     latencies = sorted(value for client in clients for value in client.latencies)

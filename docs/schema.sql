@@ -1747,6 +1747,8 @@ BEGIN
     IF v_stored IS NOT NULL THEN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     END IF;
+    -- before anything else changes, so that what is told of it is true
+    PERFORM core._expire_holds(ARRAY[v_wallet_id]);
     SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
     v_left := v_hold.amount - v_hold.captured - v_hold.released;
     v_amount := coalesce(p_amount, v_left);
@@ -2914,9 +2916,10 @@ DECLARE
     c_day CONSTANT integer := 86400;
     v_now CONSTANT timestamptz := clock_timestamp();
     v_good CONSTANT boolean := p_error IS NULL AND coalesce(p_status BETWEEN 200 AND 299, false);
-    v_gone CONSTANT boolean := coalesce(p_status = 410, false);
     v_error CONSTANT text := CASE WHEN NOT v_good THEN coalesce(p_error, 'status') END;
     v_delivery core.webhook_deliveries;
+    v_former boolean;
+    v_gone boolean;
     v_queue core.webhook_queues;
     v_wait interval;
     v_status text;
@@ -2931,6 +2934,11 @@ BEGIN
     IF v_delivery.id IS NULL THEN
         RETURN 'stale';
     END IF;
+    -- it may have another URL by now
+    v_former := coalesce((
+        SELECT e.status = 'active' AND e.updated_at > v_delivery.leased_at FROM core.webhook_endpoints AS e WHERE e.id = v_delivery.endpoint_id
+    ), false);
+    v_gone := coalesce(p_status = 410, false) AND NOT v_former;
     -- a test is tried once
     v_wait := CASE WHEN NOT v_good AND NOT v_gone AND v_delivery.event_id IS NOT NULL THEN core._webhook_wait(v_delivery.tries + 1) END;
     v_status := CASE WHEN v_good THEN 'delivered' WHEN v_wait IS NULL THEN 'dead' ELSE 'pending' END;
@@ -2949,8 +2957,12 @@ BEGIN
     UPDATE core.webhook_queues AS q
     SET
         next_at = least(q.next_at, v_now),
-        failures = CASE WHEN v_good THEN 0 WHEN v_delivery.event_id IS NULL THEN q.failures ELSE q.failures + 1 END,
-        failing_since = CASE WHEN v_good THEN NULL WHEN v_delivery.event_id IS NULL THEN q.failing_since ELSE coalesce(q.failing_since, v_now) END
+        failures = CASE WHEN v_good THEN 0 WHEN v_former OR v_delivery.event_id IS NULL THEN q.failures ELSE q.failures + 1 END,
+        failing_since = CASE
+            WHEN v_good THEN NULL
+            WHEN v_former OR v_delivery.event_id IS NULL THEN q.failing_since
+            ELSE coalesce(q.failing_since, v_now)
+        END
     WHERE q.endpoint_id = v_delivery.endpoint_id
     RETURNING q.* INTO v_queue;
     IF v_gone THEN
@@ -2965,7 +2977,7 @@ $$;
 
 ALTER FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) IS 'Notes what became of attempt p_attempt to send a delivery: the status of the answer, or p_error in one word where there was none or it was no success; how long it took, the beginning of the answer, and for how many seconds the receiver asked to be left alone. Returns delivered; retried: it is due again by the schedule; dead: there is no further attempt; stale: it was another''s by then, and nothing is noted. 410, and failing for as long and as often as the rates webhook_disable_after and webhook_disable_failures say, disables the endpoint, of which its user is told by the event webhook.disabled.';
+COMMENT ON FUNCTION api.finish_webhook(p_delivery uuid, p_attempt integer, p_status integer, p_error text, p_duration_ms integer, p_answer text, p_retry_after integer) IS 'Notes what became of attempt p_attempt to send a delivery: the status of the answer, or p_error in one word where there was none or it was no success; how long it took, the beginning of the answer, and for how many seconds the receiver asked to be left alone. Returns delivered; retried: it is due again by the schedule; dead: there is no further attempt; stale: it was another''s by then, and nothing is noted. 410, and failing for as long and as often as the rates webhook_disable_after and webhook_disable_failures say, disables the endpoint, of which its user is told by the event webhook.disabled; but not where the endpoint was changed after the attempt began: that is a failure to be tried again, and counts for nothing else.';
 
 CREATE FUNCTION api.follow_channels(p_requests api.follow_request[], p_positions boolean DEFAULT true) RETURNS SETOF api.follow_outcome
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4203,6 +4215,7 @@ COMMENT ON FUNCTION api.post_message(p_stream uuid, p_user uuid, p_body text, p_
 CREATE FUNCTION api.prune_webhooks(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
@@ -4218,7 +4231,7 @@ BEGIN
         FROM core.webhook_endpoints AS e
         INNER JOIN core.webhook_deliveries AS d ON d.endpoint_id = e.id
         WHERE (e.status = 'disabled' OR e.deleted_at IS NOT NULL)
-            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND d.leased_until IS NULL AND d.created_at < v_before)
+            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND (d.leased_until IS NULL OR d.leased_until <= v_now) AND d.created_at < v_before)
         LIMIT greatest(v_limit - cardinality(v_old), 0)
         FOR UPDATE OF d SKIP LOCKED
     );
@@ -4642,10 +4655,10 @@ ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor u
 
 COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
 
-CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
+CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_nestloop TO 'off'
     AS $$
@@ -4660,6 +4673,8 @@ DECLARE
     v_oldest timestamptz;
     v_before bigint;
     v_marks text;
+    v_cluster CONSTANT text := core._cluster();
+    v_history CONSTANT text := core._history();
 BEGIN
     IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
@@ -4670,20 +4685,20 @@ BEGIN
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
-    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
-        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch;
+        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
         RETURN;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text;
         RETURN;
     END IF;
     IF NOT p_backlog AND (
-        v_state.cluster <> core._cluster() OR v_state.history <> core._history() OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
+        v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -4692,15 +4707,15 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- Another relay may have worked since the first look.
-    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF NOT v_same THEN
         v_state.epoch := gen_random_uuid();
-        v_state.history := core._history();
+        v_state.history := v_history;
     END IF;
-    IF v_state.cluster <> core._cluster() THEN
+    IF v_state.cluster <> v_cluster THEN
         -- what the other cluster had cut into chunks comes first: those are ranges of ids, which new events are beyond
         v_state.phase := 'foreign';
-        v_state.cluster := core._cluster();
+        v_state.cluster := v_cluster;
     END IF;
 
     IF v_state.target IS NULL THEN
@@ -4711,7 +4726,7 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -4723,6 +4738,8 @@ BEGIN
     SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
     v_found := FOUND;
     IF v_found THEN
+        -- of a chunk it is known how large it is; of what has just been committed, which is little, planning would take longer than the rest
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
     ELSE
         v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
@@ -4798,15 +4815,16 @@ BEGIN
     WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
     IF entries > 0 OR NOT v_same THEN
         -- which channels moved, so that readers need not look at all of theirs; they see by the numbers whether they missed a hint
-        PERFORM pg_notify('tessera_events', v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*'));
+        hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
+        PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint;
 END;
 $$;
 
 ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
+COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
 
 CREATE FUNCTION api.relay_lag() RETURNS TABLE(lag interval, backlog bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -9198,7 +9216,7 @@ COMMENT ON FUNCTION core._in_month(p_ids uuid[], p_now timestamp with time zone)
 CREATE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
@@ -13742,8 +13760,6 @@ CREATE UNIQUE INDEX wallets_owner_asset_key ON core.wallets USING btree (owner_i
 
 CREATE UNIQUE INDEX wallets_system_key ON core.wallets USING btree (purpose, asset, shard) WHERE (owner_id IS NULL);
 
-CREATE INDEX webhook_deliveries_dead_idx ON core.webhook_deliveries USING btree (endpoint_id, id) WHERE (status = 'dead'::text);
-
 CREATE INDEX webhook_deliveries_due_idx ON core.webhook_deliveries USING btree (endpoint_id, due_at) WHERE ((status = 'pending'::text) AND (leased_until IS NULL));
 
 CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries USING btree (ended_at) WHERE (ended_at IS NOT NULL);
@@ -13751,6 +13767,8 @@ CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries USING bt
 CREATE INDEX webhook_deliveries_leased_idx ON core.webhook_deliveries USING btree (endpoint_id, leased_until) WHERE (leased_until IS NOT NULL);
 
 CREATE INDEX webhook_deliveries_list_idx ON core.webhook_deliveries USING btree (endpoint_id, id);
+
+CREATE INDEX webhook_deliveries_status_idx ON core.webhook_deliveries USING btree (endpoint_id, status, id);
 
 CREATE INDEX webhook_endpoints_off_idx ON core.webhook_endpoints USING btree (id) WHERE ((status = 'disabled'::text) OR (deleted_at IS NOT NULL));
 

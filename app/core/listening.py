@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -67,13 +66,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-                OSError,
-            ) as exc:
+            except Exception as exc:  # whatever it is: who hears nothing for ever would not know it
                 log.warning("notifications_not_heard", reason=repr(exc))
             DATABASE_UP.set(0)
             self._alive(0.0)

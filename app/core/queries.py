@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from app.core.database import Database
 from app.core.metrics import RELAYED
@@ -30,9 +30,17 @@ async def hint_relay(database: Database) -> None:
     await database.execute("SELECT pg_catalog.pg_notify('tessera_outbox', '')")
 
 
-async def relay_events(database: Database, limit: int) -> bool:
-    """Relay what has been committed, at most so many events; False: another relay is at work, or there is a backlog."""
-    row = await database.fetchrow("SELECT * FROM api.relay_events($1, false)", limit)
+class Relayed(NamedTuple):
+    """What became of a turn. ``busy``: another relay is at work, or there is a backlog. ``hint``: what readers hear."""
+
+    busy: bool
+    events: int
+    hint: str | None
+
+
+async def relay_events(database: Database, limit: int) -> Relayed:
+    """Relay what has been committed, at most so many events."""
+    row = await database.fetchrow("SELECT r.busy, r.events, r.hint FROM api.relay_events($1, false) AS r", limit)
     assert row is not None
     RELAYED.inc(row["events"])
-    return not row["busy"]
+    return Relayed(*row)

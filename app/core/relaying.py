@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import asyncpg
@@ -19,9 +20,9 @@ from app.core.queries import hint_relay, relay_events
 
 LIMIT = 2000
 """Events of one turn."""
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.005
 """Between two turns, at least…"""
-PAUSE_TURNS = 3.0
+PAUSE_TURNS = 1.0
 """… and so many times as long as the turn before took: what comes meanwhile goes together."""
 HINT_SECONDS = 0.05
 
@@ -34,6 +35,8 @@ class Relay:
         self._wanted = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
+        self.on_hint: list[Callable[[str], None]] = []
+        """Called with what the relay notifies readers of, before they hear it from the database."""
         context.on_shutdown.append(self.close)
 
     def poke(self) -> None:
@@ -55,8 +58,11 @@ class Relay:
             started = time.monotonic()
             pause = HINT_SECONDS
             with suppress(TesseraError, asyncpg.PostgresError):
-                if await relay_events(self._database, LIMIT):
-                    pause = max(PAUSE_SECONDS, PAUSE_TURNS * (time.monotonic() - started))
-                else:
+                turn = await relay_events(self._database, LIMIT)
+                if turn.busy:
                     await hint_relay(self._database)
+                else:
+                    pause = max(PAUSE_SECONDS, PAUSE_TURNS * (time.monotonic() - started))
+                for hear in self.on_hint if turn.hint is not None else ():
+                    hear(turn.hint or "")
             await asyncio.sleep(pause)

@@ -19,6 +19,12 @@ LOW_WATER = 64 * 1024
 LOOK_SECONDS = 0.005
 CLOSE_SECONDS = 10.0
 """How long the other side has to read what was sent before the close, and to answer it."""
+LOOSE_PER_SECOND = 100.0
+LOOSE_AT_ONCE = 1000.0
+"""Frames that no request is counted for: pings, pongs, and parts of messages."""
+PARTS = 1000
+"""Of one message."""
+POLICY_VIOLATION = 1008
 
 
 class Wire(Protocol):
@@ -50,7 +56,14 @@ def wire_of(scope: Any) -> Wire | None:
 
 
 class WireProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol that leaves itself in the scope."""
+    """uvicorn's protocol that leaves itself in the scope, and ends for good whatever the other side does.
+
+    uvicorn closes a transport and leaves the rest to who reads it: one who never does would keep what waits to be
+    sent, for ever. And it answers pings, and keeps the parts of a message, without counting them.
+    """
+
+    _loose = LOOSE_AT_ONCE
+    _loose_at = 0.0
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -62,6 +75,71 @@ class WireProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True  # it was refused: uvicorn would complain that nobody answered
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self._cut_soon()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self.loop.call_soon(self._cut_soon)  # the transport closes itself after this
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._cut_soon()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._cut_soon()
+
+    def handle_close(self, event: Any) -> None:
+        super().handle_close(event)
+        self.close_sent = True  # it was answered: uvicorn would close it again at its end, and fail over it
+        self._cut_soon()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._cut_soon()
+
+    def handle_ping(self) -> None:
+        if self._spend():
+            super().handle_ping()
+
+    def handle_pong(self, event: Any) -> None:
+        if self._spend():
+            super().handle_pong(event)
+
+    def handle_cont(self, event: Any) -> None:
+        if self._spend() and (len(self.frames) < PARTS or self._refuse()):
+            super().handle_cont(event)
+
+    def _spend(self) -> bool:
+        """Count a frame that no request is counted for; False: it is one too many, or comes after the end."""
+        if self.close_sent:
+            self.conn.data_to_send()
+            return False
+        at = self.loop.time()
+        self._loose = min(LOOSE_AT_ONCE, self._loose + (at - self._loose_at) * LOOSE_PER_SECOND)
+        self._loose_at = at
+        self._loose -= 1
+        return self._loose >= 0 or self._refuse()
+
+    def _refuse(self) -> bool:
+        """Close it without waiting for an answer."""
+        self.frames = []
+        self.stop_keepalive()
+        self.conn.fail(POLICY_VIOLATION, "RATE_LIMITED")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": "RATE_LIMITED"})
+        self.transport.close()
+        self._cut_soon()
+        return False
+
+    def _cut_soon(self) -> None:
+        """Who does not read the last of it is cut off."""
+        if not self.disconnected and self.transport.is_closing() and self.close_timer is None:
+            self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def write(self, frame: bytes) -> int:
         """See Wire."""

@@ -50,7 +50,11 @@ class WalletChanged(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     spendable: Annotated[int, Meta(description="Balance less held less minimum; negative while there is a debt.")]
     version: Annotated[int, Meta(description="`seq` of the wallet's last entry; holds and minimum leave it as it is.")]
     change: Annotated[
-        int, Meta(description="What the balance went up by, over the whole batch; 0: only held or minimum is another.")
+        int,
+        Meta(
+            description="What the balance went up by, over the whole batch; 0: only held or minimum is another, or as"
+            " much went as came."
+        ),
     ]
 
 

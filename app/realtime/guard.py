@@ -34,6 +34,7 @@ class Guard:
 
     def __init__(self, context: AppContext, sockets: dict[Socket, None]) -> None:
         self._queries = context.get(RealtimeQueries)
+        self._auth = context.auth
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
         context.auth.on_revoked.append(self._doubt)
@@ -62,6 +63,8 @@ class Guard:
                 await self._check_credentials()
                 if time.monotonic() - rechecked >= RECHECK_SECONDS:
                     rechecked = time.monotonic()
+                    if rechecked >= self._auth.trusted_until:
+                        self._doubt(None)
                     await self._check_channels()
             except TesseraError:
                 continue  # without a database there are no events either
@@ -89,22 +92,25 @@ class Guard:
                     socket.doubted = True
                 raise
             for (socket, actor), credit in zip(group, found, strict=True):
+                if socket.actor is not actor:
+                    continue  # it was renewed, and is in doubt again
                 if credit.status != "active":
                     socket.close(FORBIDDEN, "USER_SUSPENDED")
                 elif not credit.good or (actor.token_epoch is not None and actor.token_epoch != credit.token_epoch):
                     socket.close(NOT_AUTHENTICATED, "INVALID_TOKEN")
 
     async def _check_channels(self) -> None:
-        asked = [
-            (socket, name, FollowItem(socket.actor.user_id, name))
-            for socket in self._sockets
-            if socket.actor is not None
-            for name in socket.follows
-            if not name.startswith(("user:", "creator:"))  # those stay one's own
-        ]
-        for start in range(0, len(asked), GROUP):
-            group = asked[start : start + GROUP]
-            found = await self._queries.refusals([item for _, _, item in group])
-            for (socket, name, _), refusal in zip(group, found, strict=True):
+        asked: dict[FollowItem, list[Socket]] = {}
+        for socket in self._sockets:
+            if socket.actor is None:
+                continue
+            for name in socket.follows:
+                if not name.startswith(("user:", "creator:")):  # those stay one's own
+                    asked.setdefault(FollowItem(socket.actor.user_id, name), []).append(socket)
+        items = list(asked)
+        for start in range(0, len(items), GROUP):
+            group = items[start : start + GROUP]
+            for item, refusal in zip(group, await self._queries.refusals(group), strict=True):
                 if refusal is not None:
-                    socket.revoke(name, refusal.slug)
+                    for socket in asked[item]:
+                        socket.revoke(item.channel, refusal.slug)

@@ -21,6 +21,7 @@ from app.core.context import AppContext
 from app.core.errors import TesseraError
 from app.core.listening import Hearer
 from app.core.metrics import EVENTS_READ, FOLLOWED, FRAMES_SENT
+from app.core.relaying import Relay
 from app.core.wire import text_frame
 from app.realtime.channel import Channel
 from app.realtime.protocol import event, events
@@ -35,7 +36,9 @@ RETRY_SECONDS = 0.25
 GROUP = 200
 """Channels of one read…"""
 LIMIT = 200
-"""… and how many events of each."""
+"""… and how many events of each…"""
+LEAST = 5
+"""… or fewer, down to this, where that has taken too long."""
 PAGE = 100
 """Events of a page of history. Pages begin at the same numbers for everybody, so that many who come back share them."""
 PAGES = 128
@@ -65,12 +68,14 @@ class Hub:
         self._all = True
         self._woken = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._limit = LIMIT
         self._pages: dict[tuple[str, int], list[bytes]] = {}
         self._fetching: dict[tuple[str, int], asyncio.Task[list[bytes]]] = {}
         self._task: asyncio.Task[None] | None = None
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
+        context.get(Relay).on_hint.append(self._hint)
         context.on_startup.append(self._start)
         context.on_shutdown.append(self._stop)
 
@@ -213,6 +218,7 @@ class Hub:
             except Exception as exc:
                 # what was hinted at is not forgotten
                 self._all = True
+                self._limit = max(LEAST, self._limit // 2)
                 self._woken.set()
                 if not isinstance(exc, TesseraError):
                     log.exception("realtime_read_failed")
@@ -226,8 +232,9 @@ class Hub:
             while todo or first:
                 group = [self._channels[name] for name in todo[:GROUP] if name in self._channels]
                 del todo[:GROUP]
+                limit = self._limit
                 rows = await self._queries.read_channels(
-                    [channel.name for channel in group], [channel.seq for channel in group], LIMIT
+                    [channel.name for channel in group], [channel.seq for channel in group], limit
                 )
                 log_row = rows[0]
                 if self._epoch is None or log_row["type"] != str(self._epoch):
@@ -239,9 +246,10 @@ class Hub:
                     self._all = True
                     self._woken.set()
                 first = False
-                todo += self._hand_out(group, rows)
+                todo += self._hand_out(group, rows, limit)
+                self._limit = min(LIMIT, limit * 2)
 
-    def _hand_out(self, group: list[Channel], rows: list[Any]) -> list[str]:
+    def _hand_out(self, group: list[Channel], rows: list[Any], limit: int) -> list[str]:
         """Give events to who is waiting for them; the channels of which there is more."""
         found: dict[int, list[bytes]] = {}
         more: list[str] = []
@@ -255,7 +263,7 @@ class Hub:
             encoded.append(event(seq, kind, at, payload))
         for place, encoded in found.items():
             channel = group[place - 1]
-            if len(encoded) == LIMIT:
+            if len(encoded) == limit:
                 more.append(channel.name)
             EVENTS_READ.inc(len(encoded))
             channel.add(encoded)

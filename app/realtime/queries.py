@@ -42,11 +42,12 @@ class Redeemed(msgspec.Struct, frozen=True):
 
 
 class Credit(msgspec.Struct, frozen=True):
-    """What a session or key is worth now: ``good``, the user's status and roles, and the epoch of their tokens."""
+    """What a session or key is worth now: ``good``, the user's status, their tokens' epoch, and a key's scopes."""
 
     good: bool
     status: str
     token_epoch: int
+    scopes: list[str] | None
 
 
 class RealtimeQueries:
@@ -125,7 +126,8 @@ class RealtimeQueries:
                        ELSE k.deleted_at IS NULL AND (k.expires_at > now()) IS NOT FALSE
                            AND 'realtime:read' = ANY (k.scopes)
                    END, false) AS good,
-                   coalesce(u.status, 'gone') AS status, coalesce(u.token_epoch, 0) AS token_epoch
+                   coalesce(u.status, 'gone') AS status, coalesce(u.token_epoch, 0) AS token_epoch,
+                   k.scopes
             FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (session_id, key_id, ord)
             LEFT JOIN core.sessions AS s ON s.id = i.session_id
             LEFT JOIN core.api_keys AS k ON k.id = i.key_id

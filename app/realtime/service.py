@@ -70,6 +70,7 @@ class Realtime:
         until = found.token_expires_at
         return Actor(
             user_id=found.user_id,
+            scopes=None if credit.scopes is None else frozenset(credit.scopes),
             session_id=found.session_id,
             key_id=found.key_id,
             token_epoch=found.token_epoch,
@@ -115,6 +116,7 @@ class Realtime:
         """A socket that has just said whose it is. Errors: TOO_MANY_CONNECTIONS."""
         self.check_user(actor)
         socket.actor = actor
+        socket.doubted = True  # what was notified since they were looked at was not told to this socket
         self._of_user[actor.user_id] += 1
 
     # sockets
@@ -126,7 +128,9 @@ class Realtime:
         self._of_address[info.address] += 1
         SOCKETS.inc()
         try:
-            if actor is not None:
+            if self._of_address[info.address] > self._context.settings.realtime_per_address:
+                socket.close(LIMITED, "TOO_MANY_CONNECTIONS")  # others came first
+            elif actor is not None:
                 try:
                     self.admit(socket, actor)
                 except TesseraError as exc:  # another one came first

@@ -57,6 +57,9 @@ STALL_SECONDS = 10.0
 QUEUES = 4
 """At most so many times the queue may wait, whatever it is."""
 
+PRESENCE = {"stream": "streams:read", "call": "calls:write"}
+"""The scope that presence needs: that of the request which does the same."""
+
 NOT_AUTHENTICATED = 4001
 FORBIDDEN = 4003
 TRY_AGAIN = 1013
@@ -87,7 +90,7 @@ class Socket:
         self.watching: set[UUID] = set()
         """Streams whose comings and goings it wants to know."""
         self.doubted = False
-        """Something about its user has changed: to be looked at again (app/realtime/guard.py)."""
+        """Something about its user may have changed: to be looked at again (app/realtime/guard.py)."""
         self.closed: tuple[int, str] | None = None
         self._behind: dict[Follow, None] = {}
         self._catching: asyncio.Task[None] | None = None
@@ -205,7 +208,7 @@ class Socket:
                 self._leave(request.channel)
                 self._reply(Unsubscribed(id=request.id, channel=request.channel))
             case Presence():
-                await self._presence(request, self.actor.user_id)
+                await self._presence(request, self.actor)
 
     def _reply(self, reply: Reply) -> None:
         self.send(encode(reply))
@@ -231,7 +234,7 @@ class Socket:
                 return
             raise
         self.actor = actor
-        self.doubted = False
+        self.doubted = True  # what was notified meanwhile was of the one before
         until = actor.expires_at
         self._reply(
             Authenticated(
@@ -292,6 +295,10 @@ class Socket:
         except TesseraError as exc:
             # the database is away: it comes back, and goes on from where it is
             self.close(TRY_AGAIN, exc.slug)
+        except Exception as exc:
+            # better no socket than one that stays behind in silence
+            log.error("realtime_catch_up_failed", exc_info=exc)
+            self.close(TRY_AGAIN, "INTERNAL_ERROR")
 
     async def _send_page(self, follow: Follow) -> None:
         channel = follow.channel
@@ -314,11 +321,15 @@ class Socket:
         async with asyncio.timeout(STALL_SECONDS):
             await self._wire.drained()
 
-    async def _presence(self, request: Presence, user: UUID) -> None:
+    async def _presence(self, request: Presence, actor: Actor) -> None:
         follow = self.follows.get(request.channel)
         if follow is None:
             raise error("NOT_SUBSCRIBED", channel=request.channel)
+        user = actor.user_id
         kind, _, identity = request.channel.partition(":")
+        needed = PRESENCE.get(kind)
+        if needed is not None and not actor.may(needed):
+            raise error("INSUFFICIENT_SCOPE", required=needed)
         if kind == "stream":
             stream = UUID(identity)
             if request.leave:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpcore
 import httpx
@@ -22,6 +24,10 @@ import httpx
 MAX_URL = 2048
 MAX_ADDRESSES = 4
 """So many addresses of a name are tried, one after the other; all of them are checked."""
+MAX_READ = 64 * 1024
+"""So many bytes of an answer are read, with its headers; then the connection is cut."""
+PIECE = 4096
+"""So many at a time."""
 LOOKUPS = 64
 """Names that may be looked up at once: a name server that is slow holds a thread each."""
 
@@ -162,6 +168,40 @@ def _look_up(host: str, port: int) -> list[str]:
     return [str(address[4][0]) for address in found]
 
 
+class _Bounded(httpcore.AsyncNetworkStream):
+    """A connection of which MAX_READ bytes are read, headers and all, and no more: interim answers (1xx) and chunks of
+    a byte each cost the event loop far more than they weigh."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = MAX_READ
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if self._left <= 0:
+            raise httpcore.ReadError("The answer is too long.")
+        await asyncio.sleep(0)  # what is there already is read without waiting, and others have their turn
+        data = await self._stream.read(min(max_bytes, PIECE), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        return _Bounded(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
 class PinnedBackend(httpcore.AsyncNetworkBackend):
     """Connects to the addresses that were checked, and to nothing else; for one request."""
 
@@ -186,9 +226,11 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         addresses = check_addresses(found, self._url, development=self._development)
         for address in addresses[:MAX_ADDRESSES]:
             try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError as exc:
+                stream = await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failed = exc
+            else:
+                return _Bounded(stream)
         raise failed
 
     async def connect_unix_socket(

@@ -71,20 +71,20 @@ async def _fan(context: JobContext) -> int:
     made = 0
     for _ in range(PASSES):
         after: UUID | None = None
-        events = 0
+        moved = 0
         while True:
             row = await context.pool.fetchrow("SELECT * FROM api.fan_webhooks($1, $2, $3)", after, CURSORS, EVENTS)
             assert row is not None
             after = row["last_endpoint"]
             if after is None:
                 break
-            events += row["events"]
+            moved += row["events"] + row["lost"]
             made += row["deliveries"]
             WEBHOOK_DELIVERIES.inc(row["deliveries"])
             if row["lost"]:
                 WEBHOOK_POSITIONS_LOST.inc(row["lost"])
                 log.warning("webhook_positions_lost", positions=row["lost"])
-        if not events:
+        if not moved:
             break
     return made
 

@@ -87,7 +87,7 @@ COMMENT ON COLUMN core.webhook_deliveries.tries IS 'Attempts that came to an end
 COMMENT ON COLUMN core.webhook_deliveries.attempts IS 'Attempts ever begun; the number of the last one.';
 COMMENT ON COLUMN core.webhook_deliveries.leased_until IS 'Somebody is sending it; if nothing is heard of them until then, it is sent again.';
 CREATE INDEX webhook_deliveries_list_idx ON core.webhook_deliveries (endpoint_id, id);
-CREATE INDEX webhook_deliveries_dead_idx ON core.webhook_deliveries (endpoint_id, id) WHERE status = 'dead';
+CREATE INDEX webhook_deliveries_status_idx ON core.webhook_deliveries (endpoint_id, status, id);
 CREATE INDEX webhook_deliveries_due_idx ON core.webhook_deliveries (endpoint_id, due_at) WHERE status = 'pending' AND leased_until IS NULL;
 CREATE INDEX webhook_deliveries_leased_idx ON core.webhook_deliveries (endpoint_id, leased_until) WHERE leased_until IS NOT NULL;
 CREATE INDEX webhook_deliveries_ended_at_idx ON core.webhook_deliveries (ended_at) WHERE ended_at IS NOT NULL;

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.core.auth import Actor
+from app.core.context import RequestInfo
+from app.realtime.service import Realtime
 from tests.api.people import Person, api, register, slug
 from tests.realtime.world import live_stream, put, ticket
 from tests.support.nodes import Node, Talk, running_node
@@ -224,7 +228,10 @@ async def test_a_frame_that_is_too_large_closes_the_socket(node: Node) -> None:
         assert (await talk.closed())[0] == 1009
 
 
-async def test_frames_beyond_the_limit_are_refused_and_then_the_socket(node: Node) -> None:
+async def test_frames_beyond_the_limit_are_refused_and_then_the_socket(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.realtime.sockets.FRAMES_PER_SECOND", 0.0)
     fan = await register(node.http)
     async with node.socket(fan.access_token) as talk:
         for n in range(302):
@@ -233,8 +240,9 @@ async def test_frames_beyond_the_limit_are_refused_and_then_the_socket(node: Nod
         refused = [answer for answer in answers if answer["op"] == "error"]
         assert refused
         assert {(a["error"], a["limited_by"], a["retry_after"]) for a in refused} == {("RATE_LIMITED", "socket", 1)}
-        for _ in range(600):
-            await talk.raw.send("{}")
+        with suppress(ConnectionClosed):
+            for _ in range(600):
+                await talk.raw.send("{}")
         assert await talk.closed() == (4029, "RATE_LIMITED")
 
 
@@ -281,6 +289,37 @@ async def _eventually_open(node: Node, fan: Person) -> None:
         except InvalidStatus:
             await asyncio.sleep(0.05)
     raise AssertionError("sockets that are closed count for ever")
+
+
+async def test_sockets_of_an_address_that_come_all_at_once(database: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are looked at before any of them is there."""
+    async with running_node(database.settings(realtime_per_address=2)) as node:
+        fan = await register(node.http)
+        before = Realtime.authenticate
+        waiting = 0
+        let_in = asyncio.Event()
+
+        async def slow(self: Realtime, info: RequestInfo) -> Actor | None:
+            nonlocal waiting
+            waiting += 1
+            if waiting == 5:
+                let_in.set()
+            await let_in.wait()
+            return await before(self, info)
+
+        monkeypatch.setattr(Realtime, "authenticate", slow)
+
+        async def one() -> tuple[int | None, str] | None:
+            async with node.socket(fan.access_token) as talk:
+                try:
+                    await talk.ask("ping")
+                except ConnectionClosed:
+                    return talk.raw.close_code, talk.raw.close_reason or ""
+                await asyncio.sleep(0.5)
+                return None
+
+        found = await asyncio.gather(*(one() for _ in range(5)))
+        assert found.count((4029, "TOO_MANY_CONNECTIONS")) == 3
 
 
 async def test_other_peoples_channels(node: Node, db: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,8 @@ from tests.conftest import Connect
 from tests.realtime.world import MANY, PUT, numbers, put
 from tests.support.nodes import Node, Talk, running_node
 from tests.support.postgres import Clone, Connection
+
+pytestmark = pytest.mark.makes_events
 
 
 async def test_from_the_position_on_and_then_live(node: Node, db: Connection) -> None:
@@ -189,11 +192,11 @@ async def test_what_is_committed_by_a_request_is_relayed_by_its_process(node: No
             api("/wallets/transfers"), json=body, headers=fan.headers | {"Idempotency-Key": "k"}
         )
         assert paid.status_code == 201, paid.text
-        while True:
-            (event,) = await talk.events(1)
-            if event["type"] == "transfer.posted":
-                break
-        assert event["data"]["amount"] == 3
+        found: list[dict[str, Any]] = []
+        while not found:
+            frame = await talk.next()
+            found = [event for event in frame["events"] if event["type"] == "transfer.posted"]
+        assert found[0]["data"]["amount"] == 3
 
 
 async def test_nothing_is_missed_without_any_hint(
@@ -225,6 +228,34 @@ async def test_nothing_is_missed_while_the_listening_connection_is_lost(node: No
         assert numbers(await talk.events(3)) == [1, 2, 3]
 
 
+async def test_whatever_ends_the_listening_connection_it_is_made_again(
+    node: Node, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop raises its own errors for a transport that has just gone."""
+    listener = node.app.state["context"].listener
+    connect = listener._database.engine.get_new_connection
+    tries = 0
+
+    async def broken() -> object:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError("the handler is closed")
+        return await connect()
+
+    monkeypatch.setattr(listener._database.engine, "get_new_connection", broken)
+    await db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    for _ in range(200):
+        if tries == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert tries == 2
+    assert not listener._task.done()
+
+
 @pytest.mark.parametrize(
     "payload", ["", "x", "1:2", "9:1:", "-1:5:abc", "1:99999999:zz", "0:1:*", ":::", "1:2:" + "a" * 3000]
 )
@@ -250,6 +281,24 @@ async def test_a_database_that_goes_away_and_comes_back(node: Node, db: Connecti
             )
             await put(db, channel, n)
         assert numbers(await talk.events(5)) == [1, 2, 3, 4, 5]
+
+
+async def test_who_cannot_be_brought_up_to_date_is_told(
+    node: Node, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By nothing that anybody thought of: a socket that stays behind in silence would miss everything from then on."""
+    fan = await register(node.http)
+    channel = f"creator:{fan.id}"
+    await put(db, channel, 1, 5)
+
+    async def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("broken")
+
+    async with node.socket(fan.access_token) as talk:
+        epoch = (await talk.follow(channel))["epoch"]
+        monkeypatch.setattr(Hub, "history", broken)
+        await talk.follow(channel, epoch=epoch, seq=0)
+        assert await talk.closed() == (1013, "INTERNAL_ERROR")
 
 
 async def test_another_epoch_closes_and_begins_anew(node: Node, db: Connection) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
 from uuid import UUID
 
-from app.core.auth import TokenSigner
+import pytest
+
+from app.core.auth import Actor, TokenSigner
+from app.realtime.service import Realtime
 from tests.api.people import api, register
 from tests.realtime.world import live_stream, put, ticket
+from tests.support.calls import ACCEPT, OPEN, ask_for
 from tests.support.nodes import Node
 from tests.support.postgres import Connection
+
+pytestmark = pytest.mark.makes_events
 
 CUT = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -131,6 +139,80 @@ async def test_a_token_that_expires_unless_it_is_renewed(node: Node, db: Connect
         assert await talk.closed() == (4001, "TOKEN_EXPIRED")
         await put(db, f"creator:{fan.id}", 1)
         assert len(await renewed.events(1)) == 1
+
+
+async def _revoke(node: Node, db: Connection) -> None:
+    """End all sessions; the node has heard of it."""
+    auth = node.app.state["context"].auth
+    heard = asyncio.Event()
+
+    def tell(_: UUID | None) -> None:
+        heard.set()
+
+    auth.on_revoked.append(tell)
+    await db.execute("UPDATE core.sessions SET revoked_at = now(), revoke_reason = 'logout'")
+    await heard.wait()
+    auth.on_revoked.remove(tell)
+
+
+@pytest.mark.parametrize("way", ["authenticate", "redeem", "verify"])
+async def test_who_signs_out_while_being_let_in(
+    node: Node, db: Connection, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The notification comes after the credential was looked at, and before the socket is known to be theirs."""
+    fan = await register(node.http)
+    made = await ticket(node, fan)
+    before = getattr(Realtime, way)
+
+    async def late(self: Realtime, *args: Any) -> Actor | None:
+        actor: Actor | None = await before(self, *args)
+        if actor is not None:
+            await _revoke(node, db)
+        return actor
+
+    monkeypatch.setattr(Realtime, way, late)
+    async with node.socket(fan.access_token if way == "authenticate" else None) as talk:
+        if way == "redeem":
+            assert (await talk.ask("auth", ticket=made))["op"] == "auth"
+        elif way == "verify":
+            assert (await talk.ask("auth", token=fan.access_token))["op"] == "auth"
+        assert await talk.closed() == (4001, "INVALID_TOKEN")
+
+
+async def test_who_signs_out_while_nothing_can_be_heard(node: Node, db: Connection) -> None:
+    """No notification comes, and none is known to be missed: the new connection takes its time."""
+    fan = await register(node.http)
+    async with node.socket(fan.access_token) as talk:
+        await talk.ask("ping")
+        await node.app.state["context"].listener.stop()
+        await asyncio.sleep(1.2)
+        await db.execute("UPDATE core.sessions SET revoked_at = now(), revoke_reason = 'logout'")
+        assert await talk.closed() == (4001, "INVALID_TOKEN")
+
+
+async def test_a_key_does_over_the_socket_what_it_may_do_elsewhere(node: Node, db: Connection) -> None:
+    fan, creator = await register(node.http), await register(node.http)
+    stream = await live_stream(db, creator)
+    await ask_for(db, creator.id, 60)
+    await db.execute("SELECT api.grant_tokens($1, 1000, 'gift')", fan.id)
+    row = await db.fetchrow(OPEN, fan.id, creator.id, "k")
+    assert row is not None
+    await db.execute(ACCEPT, row["call_id"], creator.id)
+    channels = {f"stream:{stream}": "streams:read", f"call:{row['call_id']}": "calls:write"}
+    for scopes in (["realtime:read"], ["realtime:read", *channels.values()]):
+        body = {"name": "k", "scopes": scopes}
+        made = (await node.http.post(api("/api-keys"), json=body, headers=fan.headers)).json()["key"]
+        asked = await node.http.post(api("/realtime/ticket"), headers={"X-API-Key": made})
+        async with node.socket(made) as talk, node.socket() as by_ticket:
+            assert (await by_ticket.ask("auth", ticket=asked.json()["ticket"]))["op"] == "auth"
+            for one in (talk, by_ticket):
+                for channel, scope in channels.items():
+                    await one.follow(channel)
+                    reply = await one.ask("presence", channel=channel)
+                    if scope in scopes:
+                        assert reply["op"] == "presence", reply
+                    else:
+                        assert (reply["error"], reply["required"]) == ("INSUFFICIENT_SCOPE", scope)
 
 
 async def test_everybody_is_asked_about_after_notifications_were_missed(node: Node, db: Connection) -> None:

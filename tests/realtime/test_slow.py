@@ -14,6 +14,8 @@ from tests.realtime.world import numbers
 from tests.support.nodes import Node, running_node
 from tests.support.postgres import Clone, Connection
 
+pytestmark = pytest.mark.makes_events
+
 BIG = """
     INSERT INTO core.outbox (type, channels, payload)
     SELECT 'n', $1::text[], jsonb_build_object('n', n, 'x', repeat('x', 20000))

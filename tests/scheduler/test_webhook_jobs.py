@@ -296,7 +296,11 @@ async def test_retry_after_is_honoured(process: Process, db: Connection, receive
     assert await states(db) == [("pending", 1, 429, "status")]
 
 
-async def test_lost_positions_are_counted(process: Process, db: Connection, receiver: Receiver) -> None:
+@pytest.mark.parametrize("cursors", [200, 1])
+async def test_lost_positions_are_counted(
+    process: Process, db: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, cursors: int
+) -> None:
+    monkeypatch.setattr(webhooks, "CURSORS", cursors)
     user = await person(db, "user")
     await endpoint(db, user.id, receiver.url(), ["*"])
     before = WEBHOOK_POSITIONS_LOST._value.get()

@@ -133,6 +133,18 @@ async def test_holds_and_minimum_change_a_wallet(world: World, app_conn: Connect
     )
 
 
+async def test_what_expires_on_the_way_to_a_capture_is_told_before_it(world: World, app_conn: Connection) -> None:
+    kept, lapsed = [await app_conn.fetchval(HOLD, world.alice.wallet, amount) for amount in (50, 20)]
+    await lapse(world.db, lapsed)
+    await app_conn.fetch("SELECT * FROM api.capture_hold($1, $2)", kept, world.bob.wallet)
+    assert [row[1:4] for row in await _wallets(world.db) if row[0] == world.alice.wallet] == [
+        (100, 50, 50),
+        (100, 70, 30),
+        (100, 50, 50),  # never as if what is about to be paid were there to be spent
+        (50, 0, 50),
+    ]
+
+
 async def test_a_hold_that_expires_gives_back(world: World, app_conn: Connection, connect: Connect) -> None:
     await lapse(world.db, await app_conn.fetchval(HOLD, world.alice.wallet, 60))
     assert await (await connect("scheduler")).fetchval("SELECT api.expire_holds()") == 1

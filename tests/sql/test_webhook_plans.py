@@ -99,5 +99,7 @@ async def test_no_scans_however_much_there_is(connect: Connect, db: Connection) 
     for status in ("", " AND d.status = 'dead'", " AND d.status = 'delivered'"):
         assert await costs(DELIVERIES.format(status), quick["endpoint_id"]) < 200
     assert await costs(DELIVERIES.format(" AND d.status = 'dead'"), slow) < 200
+    assert await costs(DELIVERIES.format(" AND d.status = 'delivered'"), slow) < 200
+    assert await costs(DELIVERIES.format(" AND d.status = 'pending'"), quick["endpoint_id"]) < 200
     assert await costs(ONE, delivery) < 10
     assert await costs(TRIES, delivery) < 10

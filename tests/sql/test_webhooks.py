@@ -429,6 +429,26 @@ async def test_disabled_by_410(owner: Owner, db: Connection) -> None:
     assert {row["type"] for row in await owner.lease()} == {"x.three", "webhook.disabled"}
 
 
+@pytest.mark.parametrize("changes", ['{"url": "https://example.com/new"}', '{"status": "active"}'])
+async def test_what_an_endpoint_answered_before_it_was_changed_does_not_disable_it(
+    owner: Owner, db: Connection, changes: str
+) -> None:
+    await owner.put("x.one", "x.two")
+    await set_rate(db, "webhook_disable_failures", 1, "count")
+    await set_rate(db, "webhook_disable_after", 0, "seconds")
+    first, second = await owner.lease()
+    await db.fetch(UPDATE, owner.endpoint, changes, owner.id)
+    assert await db.fetchval(FINISH, first["delivery_id"], 1, 410, "gone") == "retried"
+    assert await db.fetchval(FINISH, second["delivery_id"], 1, 500, "status") == "retried"
+    row = await db.fetchrow("SELECT status, failures_in_a_row, failing_since FROM api.webhook_endpoints")
+    assert row is not None
+    assert tuple(row) == ("active", 0, None)
+    await owner.due()
+    assert len(again := await owner.lease()) == 2
+    assert await db.fetchval(FINISH, again[0]["delivery_id"], 2, 410, "gone") == "dead"
+    assert await db.fetchval("SELECT disabled_reason FROM api.webhook_endpoints") == "gone"
+
+
 async def test_an_endpoint_changes(owner: Owner, db: Connection) -> None:
     await owner.put("x.y")
     await owner.attempt()
@@ -537,6 +557,19 @@ async def test_old_deliveries_go_and_others_stay(owner: Owner, db: Connection) -
     assert await owner.deliveries() == ["x.young"]
     await without_rate(db, "webhook_deliveries_kept")
     assert (await refused(db, "SELECT api.prune_webhooks()")).slug == "CONFIGURATION_ERROR"
+
+
+async def test_what_was_on_its_way_to_a_disabled_endpoint_and_never_ended_goes_too(
+    owner: Owner, db: Connection
+) -> None:
+    await owner.put("x.y")
+    assert len(await owner.lease()) == 1
+    await db.fetch(UPDATE, owner.endpoint, '{"status": "disabled"}', None)
+    await db.execute("UPDATE core.webhook_deliveries SET created_at = now() - interval '31 days'")
+    assert await db.fetchval("SELECT api.prune_webhooks()") == 0
+    await owner.lapse()
+    assert await owner.lease() == []
+    assert await db.fetchval("SELECT api.prune_webhooks()") == 1
 
 
 async def test_rates_that_are_missing(owner: Owner, db: Connection) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpcore
 import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
@@ -289,6 +290,54 @@ async def test_time_is_capped_in_whole(receiver: Receiver) -> None:
     result = await sender.send(message(receiver.url()))
     assert result.status is None
     assert result.error in ("timeout", "protocol")
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on", "status"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 1000 + b"\r\nx\r\n", 200),
+    ],
+)
+async def test_an_answer_without_end_is_cut_off(
+    receiver: Receiver, begins: bytes, goes_on: bytes, status: int | None
+) -> None:
+    written = 0
+
+    async def floods(_: Received, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(begins)
+        while True:
+            writer.write(goes_on * 100)
+            await writer.drain()
+            written += len(goes_on) * 100
+
+    receiver.answers["/hook"] = floods
+    result = await Sender(development=True, total_seconds=5).send(message(receiver.url()))
+    assert (result.status, result.error) == (status, "protocol" if status is None else None)
+    assert result.answer == (None if status is None else "x" * len(result.answer or ""))
+    assert written < 20_000_000, "what the buffers of sockets take, and no more"
+
+
+async def test_an_address_where_nobody_answers_is_followed_by_the_next(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = httpcore.AnyIOBackend.connect_tcp
+    tried: list[str] = []
+
+    async def silent(self: httpcore.AnyIOBackend, host: str, *args: Any) -> httpcore.AsyncNetworkStream:
+        tried.append(host)
+        if host == "127.0.0.2":
+            raise httpcore.ConnectTimeout
+        return await connect(self, host, *args)
+
+    async def two(*_: object) -> Sequence[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", silent)
+    result = await Sender(development=True, resolve=two).send(message(receiver.url(host="two.test")))
+    assert (result.status, tried) == (200, ["127.0.0.2", "127.0.0.1"])
 
 
 async def test_a_name_server_that_is_slow_costs_the_attempt_only(receiver: Receiver) -> None:

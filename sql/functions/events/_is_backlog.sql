@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE

@@ -5,10 +5,10 @@
 -- Writes   channel_events, channels, relay_state, relay_chunks; partitions of days that are missing. NOTIFY tessera_events
 -- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, in a transaction that is READ COMMITTED)
 CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true)
-RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid)
+RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 -- nothing is known of how many events there are, so a loop of loops could be chosen
 SET enable_nestloop = off
@@ -24,6 +24,8 @@ DECLARE
     v_oldest timestamptz;
     v_before bigint;
     v_marks text;
+    v_cluster CONSTANT text := core._cluster();
+    v_history CONSTANT text := core._history();
 BEGIN
     IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
@@ -34,20 +36,20 @@ BEGIN
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
-    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
-        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch;
+        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
         RETURN;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text;
         RETURN;
     END IF;
     IF NOT p_backlog AND (
-        v_state.cluster <> core._cluster() OR v_state.history <> core._history() OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
+        v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -56,15 +58,15 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- Another relay may have worked since the first look.
-    v_same := v_state.cluster = core._cluster() AND v_state.history = core._history();
+    v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF NOT v_same THEN
         v_state.epoch := gen_random_uuid();
-        v_state.history := core._history();
+        v_state.history := v_history;
     END IF;
-    IF v_state.cluster <> core._cluster() THEN
+    IF v_state.cluster <> v_cluster THEN
         -- what the other cluster had cut into chunks comes first: those are ranges of ids, which new events are beyond
         v_state.phase := 'foreign';
-        v_state.cluster := core._cluster();
+        v_state.cluster := v_cluster;
     END IF;
 
     IF v_state.target IS NULL THEN
@@ -75,7 +77,7 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch;
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -87,6 +89,8 @@ BEGIN
     SELECT c.* INTO v_chunk FROM core.relay_chunks AS c ORDER BY c.from_id LIMIT 1;
     v_found := FOUND;
     IF v_found THEN
+        -- of a chunk it is known how large it is; of what has just been committed, which is little, planning would take longer than the rest
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         DELETE FROM core.relay_chunks AS c WHERE c.from_id = v_chunk.from_id;
     ELSE
         v_chunk := (0, 9223372036854775807, pg_snapshot_xmax(v_state.base), pg_snapshot_xmax(v_state.target), 1);
@@ -162,11 +166,12 @@ BEGIN
     WHERE d.from_at <= v_state.relayed_at AND d.to_at > v_state.relayed_at AND (d.oldest_at IS NULL OR d.oldest_at > v_oldest);
     IF entries > 0 OR NOT v_same THEN
         -- which channels moved, so that readers need not look at all of theirs; they see by the numbers whether they missed a hint
-        PERFORM pg_notify('tessera_events', v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*'));
+        hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
+        PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint;
 END;
 $$;
 
 COMMENT ON FUNCTION api.relay_events(integer, boolean) IS
-'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, and the epoch; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
+'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';

@@ -1,7 +1,8 @@
 -- capture_hold: pay out what a hold set aside, whole or in part.
 -- Locks    the hold's wallet and the payee's, in id order
 -- Decides  that the hold is open and has as much left; then as core._post_transfers
--- Writes   holds, wallets, transfers, entries, captures, idempotency_keys, outbox 'transfer.posted', 'hold.captured'
+-- Writes   holds, wallets, transfers, entries, captures, idempotency_keys, outbox 'transfer.posted', 'hold.captured'; other holds
+--          of the wallet that have expired (core._expire_holds)
 --          ('wallet.changed' is core._post_transfers', which writes the wallet last)
 -- Errors   TS101 INVALID_REQUEST, TS102 INVALID_AMOUNT, TS103 ASSET_MISMATCH, TS104 SELF_TRANSFER, TS105 METADATA_TOO_LARGE,
 --          TS106 IDEMPOTENCY_KEY_INVALID, TS210 WALLET_NOT_FOUND, TS211 USER_NOT_FOUND, TS215 HOLD_NOT_FOUND,
@@ -47,6 +48,8 @@ BEGIN
     IF v_stored IS NOT NULL THEN
         RETURN jsonb_populate_record(NULL::api.hold_receipt, v_stored || '{"replayed": true}');
     END IF;
+    -- before anything else changes, so that what is told of it is true
+    PERFORM core._expire_holds(ARRAY[v_wallet_id]);
     SELECT h.* INTO v_hold FROM core.holds AS h WHERE h.id = p_hold;
     v_left := v_hold.amount - v_hold.captured - v_hold.released;
     v_amount := coalesce(p_amount, v_left);

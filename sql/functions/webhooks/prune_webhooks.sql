@@ -6,6 +6,8 @@
 CREATE OR REPLACE FUNCTION api.prune_webhooks(p_limit integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- a plan for an empty list would read a whole partial index: such a list fits any predicate
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
@@ -21,7 +23,7 @@ BEGIN
         FROM core.webhook_endpoints AS e
         INNER JOIN core.webhook_deliveries AS d ON d.endpoint_id = e.id
         WHERE (e.status = 'disabled' OR e.deleted_at IS NOT NULL)
-            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND d.leased_until IS NULL AND d.created_at < v_before)
+            AND (e.deleted_at IS NOT NULL OR d.status = 'pending' AND (d.leased_until IS NULL OR d.leased_until <= v_now) AND d.created_at < v_before)
         LIMIT greatest(v_limit - cardinality(v_old), 0)
         FOR UPDATE OF d SKIP LOCKED
     );
