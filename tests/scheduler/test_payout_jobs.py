@@ -19,6 +19,7 @@ from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
 from tests.support.money import Person, balance, person, set_status
 from tests.support.payers import ENCRYPTION_KEY, Fault, Payers, payers_at_work
+from tests.support.payments import Fact, open_payment, tell
 from tests.support.payouts import DETAILS, ask, clearing, due_now, no_reviews, payout, real_account, row, status
 from tests.support.postgres import Clone, Connection
 
@@ -288,3 +289,15 @@ async def test_a_copied_row_does_not_open(db: Connection, payers: Payers, star: 
         torn[at] ^= 1
         with pytest.raises(VaultError):
             open_details(Vault(settings), Sealed("v1", bytes(torn)), account, star.id, "manual")
+
+
+async def test_the_margin_fails_where_a_currency_has_no_worth(db: Connection, scheduler: Runners) -> None:
+    buyer = await person(db, "buyer")
+    await db.execute("SELECT api.create_token_package('some', 7, 0, 1000, 'NGN')")
+    payment = await open_payment(db, buyer.id, tokens=7)
+    await tell(db, Fact(payment=payment, amount=1000, currency="NGN", charge="ch_1"))
+    runner = scheduler(Settings())
+    assert not await runner.run(JOBS["measure-margin"])
+    await db.execute("SELECT api.set_rate('currency_value', 0.001, NULL, 'ngn')")
+    assert await runner.run(JOBS["measure-margin"])
+    assert MARGIN.labels("token_sales")._value.get() == 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from app.payments.pages import WHOLE_CURRENCIES
 from tests.conftest import Connect
 from tests.sql.refusals import NOBODY
 from tests.support.money import (
@@ -619,3 +621,50 @@ async def test_nobody_writes_payments_but_the_functions(world: World, app_conn: 
         ):
             with pytest.raises(asyncpg.PostgresError):
                 await conn.execute(statement)
+
+
+async def sold(world: World, tokens: int, price: int, currency: str) -> None:
+    """A package of its own, bought by somebody."""
+    await world.db.execute("SELECT api.create_token_package('some', $1, 0, $2, $3)", tokens, price, currency)
+    payment = await open_payment(world.db, world.alice.id, tokens=tokens)
+    told = await tell(world.db, Fact(payment=payment, amount=price, currency=currency, charge=f"ch_{payment}"))
+    assert told["outcome"] == "applied"
+
+
+async def margin(conn: Connection) -> list[tuple[Any, ...]]:
+    """The view, without its days."""
+    return [(row["source"], row["amount"], row["value"]) for row in await conn.fetch("SELECT * FROM api.margin")]
+
+
+async def test_sales_are_worth_what_their_currency_is(world: World, app_conn: Connection) -> None:
+    payment = await paid(world.db, world.alice.id)
+    assert await margin(app_conn) == [("token_sales", 50, 50_000)]
+    await world.db.fetchrow(REVERSE, payment, 100, "complaint", None, None)
+    assert await margin(app_conn) == [("token_sales", 40, 40_000)]
+    await sold(world, 7, 1000, "JPY")
+    await sold(world, 9, 30_000, "NGN")
+    assert await margin(app_conn) == [("token_sales", 56, None)]  # nobody has said what they are worth
+    await world.db.execute("SELECT api.set_rate('currency_value', 0.0067, NULL, 'jpy')")
+    assert await margin(app_conn) == [("token_sales", 56, None)]
+    await world.db.execute("SELECT api.set_rate('currency_value', 0.0007, NULL, 'ngn')")
+    assert await margin(app_conn) == [("token_sales", 56, 40_000 + 67_000 + 2_100)]
+    days = await app_conn.fetch("SELECT provider, currency, payments, amount, net FROM api.sale_days ORDER BY currency")
+    assert [tuple(day) for day in days] == [
+        ("stripe", "JPY", 1, 7, 1000),
+        ("stripe", "NGN", 1, 9, 30_000),
+        ("stripe", "USD", 1, 40, 400),
+    ]
+
+
+async def test_sales_count_the_rate_of_their_day(world: World) -> None:
+    await sold(world, 7, 1000, "NGN")
+    await world.db.execute("SELECT api.set_rate('currency_value', 0.001, NULL, 'ngn')")
+    await world.db.execute(
+        "SELECT api.set_rate('currency_value', 0.002, NULL, 'ngn', p_valid_from => now() + interval '2 days')"
+    )
+    assert await margin(world.db) == [("token_sales", 7, 100)]
+
+
+async def test_which_currencies_have_no_minor_unit_is_said_once(world: World) -> None:
+    view: str = await world.db.fetchval("SELECT pg_get_viewdef('api.margin'::regclass)")
+    assert set(re.findall("'([A-Z]{3})'", view)) == WHOLE_CURRENCIES | {"UTC"}

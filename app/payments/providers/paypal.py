@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 
+from app.core.outside import client
 from app.payments.providers.protocol import (
     MAX_PAGES,
     PAGE,
+    TIMEOUT_SECONDS,
     Checkout,
     Fact,
     Kind,
@@ -36,7 +38,7 @@ from app.payments.providers.protocol import (
     upper,
     uuid_of,
 )
-from app.payments.providers.wire import call, client
+from app.payments.providers.wire import call
 
 WHOLE_CURRENCIES = ("JPY", "HUF", "TWD")
 """PayPal has no decimals for these."""
@@ -68,7 +70,7 @@ class PayPal:
     def __init__(self, client_id: str, client_secret: str, webhook_id: str, url: str) -> None:
         self._credentials = (client_id, client_secret)
         self._webhook_id = webhook_id
-        self._http = client(url)
+        self._http = client(url, TIMEOUT_SECONDS)
         self._token = ""
         self._token_until = 0.0
 

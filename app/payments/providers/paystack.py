@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from app.core.outside import client
 from app.payments.providers.protocol import (
     MAX_PAGES,
     PAGE,
+    TIMEOUT_SECONDS,
     Checkout,
     Fact,
     Kind,
@@ -35,7 +37,7 @@ from app.payments.providers.protocol import (
     uuid_of,
     whole,
 )
-from app.payments.providers.wire import call, client
+from app.payments.providers.wire import call
 
 ATTEMPTS = 3
 """A checkout whose address was lost on the way gets another reference, so often at most."""
@@ -48,8 +50,7 @@ class Paystack:
 
     def __init__(self, secret_key: str, url: str) -> None:
         self._secret = secret_key.encode()
-        self._http = client(url)
-        self._http.headers["Authorization"] = f"Bearer {secret_key}"
+        self._http = client(url, TIMEOUT_SECONDS, secret_key)
 
     async def create_checkout(self, order: Order) -> Checkout:
         for attempt in range(1, ATTEMPTS + 1):

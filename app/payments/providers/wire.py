@@ -7,17 +7,12 @@ from typing import Any
 import httpx
 import msgspec
 
-from app.payments.providers.protocol import TIMEOUT_SECONDS, ProviderRefused, ProviderUnavailable
+from app.payments.providers.protocol import ProviderRefused, ProviderUnavailable
 
 REFUSALS = (400, 402, 403, 404, 409, 410, 422)
 """The request itself was understood and declined. All else may be different the next time."""
 WORDS = 200
 """So much of what a provider says is kept."""
-
-
-def client(base_url: str) -> httpx.AsyncClient:
-    """Connections to one provider."""
-    return httpx.AsyncClient(base_url=base_url.rstrip("/"), timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
 
 async def call(http: httpx.AsyncClient, method: str, path: str, **options: Any) -> Any:

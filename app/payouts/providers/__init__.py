@@ -118,10 +118,3 @@ def provider_of(name: str, settings: Settings) -> Provider | None:
     if name == "paystack" and settings.paystack_secret_key:
         return Paystack(settings.paystack_url, settings.paystack_secret_key, settings.payout_timeout_seconds)
     return None
-
-
-def client(base_url: str, key: str, seconds: float) -> httpx.AsyncClient:
-    """An HTTP client of a provider; it follows nobody elsewhere and takes no proxy from the environment."""
-    return httpx.AsyncClient(
-        base_url=base_url, timeout=seconds, headers={"Authorization": f"Bearer {key}"}, trust_env=False
-    )

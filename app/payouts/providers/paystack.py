@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from app.core.outside import client
 from app.payouts.details import PaystackDetails
-from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask, client
+from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask
 
 STATES: dict[str, State] = {
     "success": "paid",
@@ -31,7 +32,7 @@ class Paystack:
 
     async def send(self, order: Order) -> Report:
         """The recipient, then the transfer."""
-        async with client(self._url, self._key, self._seconds) as http:
+        async with client(self._url, self._seconds, self._key) as http:
             try:
                 recipient = await self._recipient(http, order)
             except Refused:
@@ -61,7 +62,7 @@ class Paystack:
 
     async def fetch(self, order: Order) -> Report:
         """The transfer of this reference."""
-        async with client(self._url, self._key, self._seconds) as http:
+        async with client(self._url, self._seconds, self._key) as http:
             return await self._verify(http, order)
 
     async def _recipient(self, http: httpx.AsyncClient, order: Order) -> str:

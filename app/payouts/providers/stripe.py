@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx
 
+from app.core.outside import client
 from app.payouts.details import StripeDetails
-from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask, client
+from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask
 
 VERSION = "2025-03-31.basil"
 PAGES = 20
@@ -30,7 +31,7 @@ class Stripe:
 
     async def send(self, order: Order) -> Report:
         """The transfer, unless it is there, then the payout. A payout that is refused takes the transfer back."""
-        async with client(self._url, self._key, self._seconds) as http:
+        async with client(self._url, self._seconds, self._key) as http:
             try:
                 transfer = await self._transfer(http, order)
                 if transfer is None:
@@ -51,7 +52,7 @@ class Stripe:
 
     async def fetch(self, order: Order) -> Report:
         """The payout if there is one, else the transfer: one without a payout is not done, so it may be sent on."""
-        async with client(self._url, self._key, self._seconds) as http:
+        async with client(self._url, self._seconds, self._key) as http:
             try:
                 payout = await self._payout(http, order)
                 transfer = await self._transfer(http, order)
