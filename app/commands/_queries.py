@@ -69,6 +69,16 @@ async def grant_tokens(connection: Connection, user: UUID, amount: int, reason: 
     return Granted(row["transfer_id"], row["new_balance"], row["replayed"])
 
 
+async def approve_payout(connection: Connection, payout: UUID) -> None:
+    """Let a payout pass that is held."""
+    await connection.execute("SELECT p.status FROM api.approve_payout($1) AS p", payout)
+
+
+async def settle_payout(connection: Connection, payout: UUID, reference: str) -> None:
+    """A payout by hand was paid."""
+    await connection.execute("SELECT p.status FROM api.settle_payout($1, $2) AS p", payout, reference)
+
+
 async def set_call_block(connection: Connection, seconds: int, for_seconds: int) -> UUID:
     """Calls that are opened from now on have blocks of so many seconds; the rate ends by itself. Its id."""
     rate: UUID = await connection.fetchval(

@@ -14,6 +14,7 @@ from rich.table import Table
 from app.commands import _queries as queries
 from app.commands._common import command_settings, database_failure, local_url, with_connection
 from app.commands._demo.call import START_SCHEDULER, call
+from app.commands._demo.payout import cash_out
 from app.commands._demo.people import RATE_PER_MINUTE, TICKET_PRICE, Person, buy, expect, grant, has_sandbox
 from app.commands._demo.stream import sell_tickets
 from app.payments.pages import money
@@ -36,12 +37,13 @@ PAUSE_SECONDS = 0.02
     help="Length of a billed block of the call.",
 )
 def command(url: str | None, tips: int, block_seconds: int) -> None:
-    """Watch money move: a creator and fans, tokens bought, tips, tickets, a metered call, balances, and the auditor.
+    """Watch money move: tokens bought, tips, tickets, a metered call, a payout, balances, and the auditor.
 
     All over HTTP against the running service, but for what is an operator's act: grants of tokens, where there is no
-    sandbox to buy them in, and the short blocks of the call. For these the rate call_block is set while the call is
-    opened and ended right after; it ends by itself within seconds if the demo is killed. In production (TESSERA_ENV)
-    no rate is touched and the call is short. Makes new people each time, so it can be run as often as you like.
+    sandbox to buy them in, the short blocks of the call, and that the payout is approved and was paid. For the call the
+    rate call_block is set while it is opened and ended right after; it ends by itself within seconds if the demo is
+    killed. In production (TESSERA_ENV) no rate is touched, the call is short and nobody is paid out. Makes new people
+    each time, so it can be run as often as you like.
 
     \b
       ./run up          in one terminal
@@ -79,6 +81,13 @@ def _story(console: Console, http: httpx.Client, tips: int, block_seconds: int |
     console.rule("[bold]6. A metered call")
     caller = Person(http, CALLER)
     metered = call(console, caller, creator, block_seconds)
+    console.rule("[bold]7. The creator is paid")
+    if block_seconds is None:
+        console.print("In production nobody is paid by a demo.\n")
+    elif not metered:
+        console.print("Without a scheduler nobody is paid.\n")
+    else:
+        cash_out(console, creator, fans)
     _show(console, creator, [*fans, caller])
     return metered
 
@@ -140,7 +149,7 @@ def _retry_and_refusal(console: Console, creator: Person, fan: Person) -> None:
 
 
 def _show(console: Console, creator: Person, fans: list[Person]) -> None:
-    console.rule("[bold]7. Balances")
+    console.rule("[bold]8. Balances")
     table = Table("who", "balance", "earned", "spent", title="Wallets (TOKEN)")
     for person in (creator, *fans):
         wallet = person.wallet

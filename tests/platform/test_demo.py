@@ -99,11 +99,16 @@ async def test_two_demos_at_once_show_everything(database: Clone, db: Connection
         assert metered[-1] == ("7.0", "7", "35", "2", "ended by itself: insufficient_tokens")
         paused, later = (row[:-1] for row in metered if row[-1].startswith(("paused", "3 s later")))
         assert paused == later
+        steps = re.findall(r"│ [^│]+ │ (requested|held|processing|paid) +│ +(\d+) +│ +(\d+) +│", ran.output)
+        assert [status for status, *_ in steps] == ["held", "requested", "processing", "paid"], ran.output
+        assert [held for *_, held in steps] == [steps[0][1], steps[0][1], "0", "0"]
+        assert [left for _, left, _ in steps][2:] == ["0", "0"]
         assert "every token is accounted for" in ran.output.splitlines()[-1]
     assert await rates(db) == [(30, True), (1, False), (1, False)]
     calls = await db.fetch("SELECT c.status, c.end_reason, c.blocks, c.block_ms, c.active_ms FROM api.calls AS c")
     assert [tuple(call) for call in calls] == [("ended", "insufficient_tokens", 7, 1000, 7000)] * 2
     assert await db.fetchval("SELECT count(*) FROM api.tickets") == 4
+    assert await db.fetchval("SELECT count(*) FROM api.payouts AS p WHERE p.status = 'paid'") == 2
     assert await db.fetchval("SELECT count(*) FROM api.streams AS s WHERE s.status <> 'ended'") == 0
 
 

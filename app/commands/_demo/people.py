@@ -26,7 +26,8 @@ class Person:
         self.http = http
         self.name = name
         handle = f"{name}-{secrets.token_hex(4)}"
-        body = {"email": f"{handle}@demo.example", "username": handle, "password": secrets.token_urlsafe(18)}
+        self.password = secrets.token_urlsafe(18)
+        body = {"email": f"{handle}@demo.example", "username": handle, "password": self.password}
         answer = expect(http.post("/auth/register", json=body), 201)
         self.email = body["email"]
         self.id = str(answer["user"]["id"])
