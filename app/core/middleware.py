@@ -75,6 +75,8 @@ class Edge:
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
                 info.status = message["status"]
+                if 200 <= info.status < 300 and scope["method"] not in _READS:
+                    self._relay.poke()
                 headers = message["headers"] = list(message.get("headers", ()))
                 headers += self._headers
                 headers.append((b"content-security-policy", info.csp or CSP))
@@ -85,8 +87,6 @@ class Edge:
         try:
             await self.app(scope, receive, respond)
         finally:
-            if 200 <= info.status < 300 and scope["method"] not in _READS:
-                self._relay.poke()
             self._note(scope, info)
 
     def _read(self, scope: Any) -> RequestInfo:

@@ -1,6 +1,6 @@
 """Relays events that this process has committed, at once (docs/relay.md).
 
-After a request that wrote was answered (app/core/middleware.py), in a transaction of its own: nobody who pays waits
+When a request that wrote is answered (app/core/middleware.py), in a transaction of its own: nobody who pays waits
 for it. Only what is there at that moment; when another relay is at work, or there is a backlog, the scheduler's relay
 is told, and it goes on. Without all of this events would come 150 ms later, for the scheduler looks by itself.
 """

@@ -33,6 +33,9 @@ class Wire(Protocol):
     def write(self, frame: bytes) -> int:
         """Send a frame of `text_frame`; how many bytes wait to be sent now. Nothing happens to one that is closing."""
 
+    def waiting(self) -> int:
+        """How many bytes wait to be sent."""
+
     async def drained(self) -> None:
         """Until at most `LOW_WATER` waits to be sent, or the socket is closed."""
 
@@ -146,6 +149,10 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if self.close_sent or self.disconnected or self.transport.is_closing():
             return 0
         self.transport.write(frame)
+        return self.transport.get_write_buffer_size()
+
+    def waiting(self) -> int:
+        """See Wire."""
         return self.transport.get_write_buffer_size()
 
     async def drained(self) -> None:

@@ -16,7 +16,7 @@ from app.core.answers import to_error
 from app.core.auth import Actor
 from app.core.errors import TesseraError, error
 from app.core.metrics import FRAMES_SENT, RECOVERIES, SOCKET_CLOSES
-from app.core.wire import Wire, text_frame
+from app.core.wire import LOW_WATER, Wire, text_frame
 from app.core.wiring import validation_error
 from app.realtime.channel import Channel
 from app.realtime.hub import Lost
@@ -53,7 +53,7 @@ FRAMES_AT_ONCE = 300.0
 REFUSALS = 200
 """So many frames beyond the limit in a row, and the socket is closed."""
 STALL_SECONDS = 10.0
-"""Who is behind and reads nothing for so long is closed."""
+"""Who is behind and reads less than 64 KiB in this time is closed."""
 QUEUES = 4
 """At most so many times the queue may wait, whatever it is."""
 
@@ -318,8 +318,16 @@ class Socket:
             channel.live[self] = None
 
     async def _drained(self) -> None:
-        async with asyncio.timeout(STALL_SECONDS):
-            await self._wire.drained()
+        """Until it has read nearly everything. Raises TimeoutError when it reads next to nothing."""
+        waiting = self._wire.waiting()
+        while True:
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    return await self._wire.drained()
+            except TimeoutError:
+                before, waiting = waiting, self._wire.waiting()
+                if before - waiting < LOW_WATER:
+                    raise
 
     async def _presence(self, request: Presence, actor: Actor) -> None:
         follow = self.follows.get(request.channel)
