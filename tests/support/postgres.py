@@ -4,7 +4,7 @@ The server is an embedded one that is thrown away afterwards (TESSERA_PG_BIN: an
 that DATABASE_URL names, as a login that may make databases and roles: databases `tessera_test_…` come and go there, and
 tessera_app and tessera_scheduler get new passwords. Never name one that serves anybody.
 
-Clones are made with STRATEGY WAL_LOG: measured here, 28 ms each, FILE_COPY 61 ms (it makes a checkpoint first).
+Clones are made with STRATEGY WAL_LOG: in memory 30 ms each, on a disk 220 ms (measured here with 600 files each).
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ DISPOSABLE = {
 }
 """Options of a server whose data nobody will ever need."""
 
+MEMORY_BYTES = 4 * 2**30
+"""So much must be free in /dev/shm for the server's data to be there."""
+
 _serial = itertools.count(1)
 
 
@@ -82,6 +85,14 @@ class ServerInfo(msgspec.Struct, frozen=True):
             await admin.close()
 
 
+def _memory() -> Path | None:
+    """A folder in memory with room for the run, if there is one: clones are made ten times as fast there."""
+    folder = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return None
+    return folder if shutil.disk_usage(folder).free >= MEMORY_BYTES else None
+
+
 @contextmanager
 def run_server() -> Iterator[str]:
     """The server of this run: URL of its superuser."""
@@ -89,7 +100,7 @@ def run_server() -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    folder = Path(tempfile.mkdtemp(prefix="tessera-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=_memory()))
     folder.chmod(0o755)
     server = EmbeddedPostgres(
         folder / "data",
