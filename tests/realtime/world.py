@@ -18,7 +18,8 @@ MANY = """
 async def put(db: Connection, channel: str, first: int, last: int | None = None) -> None:
     """Events numbered like their places in the channel, and relayed."""
     await db.execute(MANY, [channel], first, first if last is None else last)
-    while await db.fetchval("SELECT more OR events > 0 FROM api.relay_events()"):
+    # a node may be at work at the same time
+    while await db.fetchval("SELECT busy OR more OR events > 0 FROM api.relay_events()"):
         pass
 
 
