@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from app.core.background import end
 from app.core.context import AppContext
 from app.core.errors import TesseraError
 from app.core.queries import hint_relay, relay_events
@@ -23,7 +24,7 @@ PAUSE_SECONDS = 0.005
 """Between two turns…"""
 MANY = 32
 BUSY_PAUSE_SECONDS = 0.06
-"""… and after one with `MANY` events or more: what comes meanwhile goes together, at a third of the cost for each."""
+"""… and after one with `MANY` events or more: what comes meanwhile goes together, which costs less for each."""
 HINT_SECONDS = 0.05
 
 
@@ -48,9 +49,7 @@ class Relay:
     async def close(self) -> None:
         """Relay no more."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def _work(self) -> None:
         while self._wanted:

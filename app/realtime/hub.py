@@ -71,13 +71,11 @@ class Hub:
         self._limit = LIMIT
         self._pages: dict[tuple[str, int], list[bytes]] = {}
         self._fetching: dict[tuple[str, int], asyncio.Task[list[bytes]]] = {}
-        self._task: asyncio.Task[None] | None = None
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
         context.get(Relay).on_hint.append(self._hint)
-        context.on_startup.append(self._start)
-        context.on_shutdown.append(self._stop)
+        context.in_background(self._run, "realtime-hub")
 
     # following
 
@@ -120,11 +118,6 @@ class Hub:
             names.discard(channel.name)
             if not names:
                 del self._by_mark[channel.mark]
-
-    @property
-    def epoch(self) -> UUID | None:
-        """Of all positions now."""
-        return self._epoch
 
     async def history(self, channel: Channel, after: int) -> list[bytes]:
         """Encoded events above ``after``, at least one and none above ``channel.seq``. Raises Lost."""
@@ -194,14 +187,6 @@ class Hub:
     def _missed(self) -> None:
         self._all = True
         self._woken.set()
-
-    async def _start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="realtime-hub")
-
-    async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

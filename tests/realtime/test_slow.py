@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from base64 import b64encode
 
 import pytest
 
@@ -25,17 +24,7 @@ BIG = """
 async def _stalled(node: Node, who: Person, channel: str) -> sockets.socket:
     """A socket that follows a channel and then reads nothing, with little room on its way."""
     loop = asyncio.get_running_loop()
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await loop.sock_connect(raw, ("127.0.0.1", node.port))
-    key = b64encode(b"0123456789abcdef").decode()
-    head = (
-        f"GET /api/v1/realtime HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {who.access_token}\r\n\r\n"
-    )
-    await loop.sock_sendall(raw, head.encode())
-    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101 ")
+    raw = await node.raw(who.access_token)
     body = f'{{"op": "subscribe", "id": 1, "channel": "{channel}"}}'.encode()
     await loop.sock_sendall(raw, bytes((0x81, 0x80 | len(body))) + b"\0\0\0\0" + body)
     assert b'"subscribe"' in await loop.sock_recv(raw, 4096)
