@@ -62,7 +62,8 @@ async def relay_events(context: JobContext) -> Outcome:
                 if left <= 0:
                     break
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(context.wake.wait(), min(left, POLL_SECONDS))
+                    async with asyncio.timeout(min(left, POLL_SECONDS)):
+                        await context.wake.wait()
             lag: Any = await connection.fetchrow("SELECT * FROM api.relay_lag()")
         finally:
             if not connection.is_closed():
