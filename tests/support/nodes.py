@@ -16,9 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.core.wire import WireProtocol
-from app.main import create_app
 from app.realtime.protocol import MAX_FRAME
 from app.settings import Settings
+from tests.support.application import application
 
 WAIT_SECONDS = 10.0
 
@@ -133,7 +133,7 @@ class Talk:
 @asynccontextmanager
 async def running_node(settings: Settings) -> AsyncIterator[Node]:
     """A node with these settings, as `tessera api` serves it."""
-    app = create_app(settings)
+    app = application(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             cast("Any", app),
