@@ -9,6 +9,7 @@ Clones are made with STRATEGY WAL_LOG: in memory 30 ms each, on a disk 220 ms (m
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import secrets
@@ -49,6 +50,7 @@ DISPOSABLE = {
 MEMORY_BYTES = 4 * 2**30
 """So much must be free in /dev/shm for the server's data to be there."""
 
+_admins: dict[asyncio.AbstractEventLoop, Connection] = {}
 _serial = itertools.count(1)
 
 
@@ -70,19 +72,21 @@ class ServerInfo(msgspec.Struct, frozen=True):
 
     async def create(self, name: str, *, template: str | None = None) -> None:
         """Make a database: a clone of the migrated template, or of another one."""
-        admin = await asyncpg.connect(self.url)
-        try:
-            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
-        finally:
-            await admin.close()
+        admin = await self._admin()
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
 
     async def drop(self, name: str) -> None:
         """Drop a database and whoever is connected to it."""
-        admin = await asyncpg.connect(self.url)
-        try:
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        finally:
-            await admin.close()
+        admin = await self._admin()
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def _admin(self) -> Connection:
+        """This event loop's connection for making and dropping databases."""
+        loop = asyncio.get_running_loop()
+        admin = _admins.get(loop)
+        if admin is None or admin.is_closed():
+            admin = _admins[loop] = await asyncpg.connect(self.url)
+        return admin
 
 
 def _memory() -> Path | None:
@@ -134,12 +138,21 @@ async def prepare(url: str) -> ServerInfo:
         await conn.execute("GRANT tessera_owner, tessera_ledger TO tessera_test_migrator")
     finally:
         await conn.close()
+        await release()
     return info
 
 
 async def discard(info: ServerInfo) -> None:
     """Drop the template of a run (which matters where the server stays)."""
     await info.drop(info.template)
+    await release()
+
+
+async def release() -> None:
+    """Give back what this event loop keeps for making and dropping databases."""
+    admin = _admins.pop(asyncio.get_running_loop(), None)
+    if admin is not None:
+        await admin.close(timeout=5)
 
 
 def unique_name(what: str) -> str:
