@@ -2,7 +2,7 @@
 
 When a request that wrote is answered (app/core/middleware.py), in a transaction of its own: nobody who pays waits
 for it. Only what is there at that moment; when another relay is at work, or there is a backlog, the scheduler's relay
-is told, and it goes on. Without all of this events would come 150 ms later, for the scheduler looks by itself.
+is told, and it goes on. Without all of this events would come up to 200 ms later, for the scheduler looks by itself.
 """
 
 from __future__ import annotations

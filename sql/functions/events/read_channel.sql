@@ -27,10 +27,15 @@ BEGIN
     SELECT p.epoch, p.seq, p.first_seq INTO v_at FROM api.channel_position(p_channel) AS p;
     IF v_at.epoch = p_epoch AND p_after_seq BETWEEN v_at.first_seq - 1 AND v_at.seq THEN
         RETURN QUERY
-        SELECT r.seq, r.type, r.payload, r.created_at
-        FROM api.read_channels(ARRAY[p_channel], ARRAY[p_after_seq], p_limit) AS r
-        WHERE r.place = 1
-        ORDER BY r.seq;
+        SELECT e.seq, o.type, o.payload, e.created_at
+        FROM core.channels AS c
+        INNER JOIN core.channel_events AS e ON e.channel_id = c.id
+        CROSS JOIN LATERAL (
+            SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at
+        ) AS o
+        WHERE c.channel = p_channel AND e.seq > p_after_seq
+        ORDER BY e.seq
+        LIMIT p_limit;
         GET DIAGNOSTICS v_rows = ROW_COUNT;
     END IF;
     -- never a gap that nobody is told of
