@@ -42,20 +42,12 @@ log = structlog.get_logger("tessera")
 def create_app(settings: Settings | None = None) -> Litestar:
     """An application that is ready to be served; it connects to the database when it is started."""
     settings = settings or load_settings()
-    configure(settings)
-    context = AppContext(
-        settings,
-        Database(settings),
-        RateLimits(settings.rate_limit_per_minute, settings.rate_limit_auth_per_minute),
-    )
-    context.auth = Authenticator(TokenSigner(settings), context.get(Credentials), context.limits)
-    context.listener.add(revocations(context.auth))
-    context.get(Accounts)
-    context.get(Live)
-    context.get(Payments)
-    context.get(Realtime)
-    access_log = AccessLog()
-    app = Litestar(
+    return bind(routes(settings), settings)
+
+
+def routes(settings: Settings) -> Litestar:
+    """All routes, registered, which takes half a second; of the settings only those of CORS and hosts count."""
+    return Litestar(
         route_handlers=ROUTERS,
         dependencies={
             "actor": provide_actor,
@@ -73,11 +65,29 @@ def create_app(settings: Settings | None = None) -> Litestar:
         allowed_hosts=AllowedHostsConfig(list(settings.allowed_hosts)) if settings.allowed_hosts else None,
         openapi_config=None,
         plugins=[DirectDependencies()],
-        lifespan=[_lifespan(context, access_log)],
+        lifespan=[_lifespan],
         logging_config=None,
         debug=False,
     )
+
+
+def bind(app: Litestar, settings: Settings) -> Litestar:
+    """Give the routes what they work with: a context of their own, and the edge around them."""
+    configure(settings)
+    context = AppContext(
+        settings,
+        Database(settings),
+        RateLimits(settings.rate_limit_per_minute, settings.rate_limit_auth_per_minute),
+    )
+    context.auth = Authenticator(TokenSigner(settings), context.get(Credentials), context.limits)
+    context.listener.add(revocations(context.auth))
+    context.get(Accounts)
+    context.get(Live)
+    context.get(Payments)
+    context.get(Realtime)
+    access_log = AccessLog()
     app.state["context"] = context
+    app.state["access_log"] = access_log
     app.state["openapi"] = Document(app)
     app.asgi_handler = Edge(app.asgi_handler, context, access_log)
     return app
@@ -95,28 +105,25 @@ def _cors(settings: Settings) -> CORSConfig | None:
     )
 
 
-def _lifespan(context: AppContext, access_log: AccessLog):  # type: ignore[no-untyped-def]
+@asynccontextmanager
+async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     """Open the pool and listen; on the way out, with no request in flight any more, flush and close."""
-
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await context.database.open()
-        await context.listener.start()
-        for start in context.on_startup:
-            await start()
-        log.info("started", environment=context.settings.env)
-        try:
-            yield
-        finally:
-            context.stopping = True
-            for stop in reversed(context.on_shutdown):
-                try:
-                    await stop()
-                except Exception:
-                    log.exception("shutdown_hook_failed")
-            await context.listener.stop()
-            await context.database.close()
-            log.info("stopped")
-            access_log.flush()
-
-    return lifespan
+    context: AppContext = app.state["context"]
+    await context.database.open()
+    await context.listener.start()
+    for start in context.on_startup:
+        await start()
+    log.info("started", environment=context.settings.env)
+    try:
+        yield
+    finally:
+        context.stopping = True
+        for stop in reversed(context.on_shutdown):
+            try:
+                await stop()
+            except Exception:
+                log.exception("shutdown_hook_failed")
+        await context.listener.stop()
+        await context.database.close()
+        log.info("stopped")
+        app.state["access_log"].flush()

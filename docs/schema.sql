@@ -94,15 +94,14 @@ COMMENT ON TYPE api.channel_event IS 'An event of a channel: its number there, w
 
 CREATE TYPE api.channel_read AS (
 	place integer,
-	seq bigint,
-	type text,
-	payload jsonb,
-	created_at timestamp with time zone
+	first_seq bigint,
+	last_seq bigint,
+	events text
 );
 
 ALTER TYPE api.channel_read OWNER TO tessera_owner;
 
-COMMENT ON TYPE api.channel_read IS 'An event of the channel with this place in the question. Place 0 is the log itself: type is its epoch, seq how many rows it ever had.';
+COMMENT ON TYPE api.channel_read IS 'Events of the channel with this place in the question, from first_seq to last_seq: JSON objects with seq, type, at (ISO 8601, UTC) and data, one a line. Place 0 is the log itself: events is its epoch, last_seq how many rows it ever had.';
 
 CREATE TYPE api.follow_outcome AS (
 	ord integer,
@@ -4324,28 +4323,39 @@ BEGIN
             'Up to 1000 channels, a position for each, and a limit of 1 to 10000.'
         );
     END IF;
-    RETURN QUERY SELECT 0, r.entries, r.epoch::text, NULL::jsonb, NULL::timestamptz FROM core.relay_state AS r;
+    RETURN QUERY SELECT 0, NULL::bigint, r.entries, r.epoch::text FROM core.relay_state AS r;
     RETURN QUERY
-    SELECT a.place::integer, v.seq, v.type, v.payload, v.created_at
+    SELECT a.place::integer, v.first_seq, v.last_seq, v.events
     FROM unnest(p_channels, p_after_seqs) WITH ORDINALITY AS a (channel, after_seq, place)
     INNER JOIN core.channels AS c ON c.channel = a.channel AND c.seq > a.after_seq
     CROSS JOIN LATERAL (
-        SELECT e.seq, o.type, o.payload, e.created_at
-        FROM core.channel_events AS e
-        CROSS JOIN LATERAL (
-            SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at LIMIT 1
-        ) AS o
-        WHERE e.channel_id = c.id AND e.seq > a.after_seq
-        ORDER BY e.seq
-        LIMIT p_limit
+        SELECT
+            min(n.seq) AS first_seq, max(n.seq) AS last_seq,
+            string_agg(
+                concat(
+                    '{"seq":', n.seq, ',"type":"', n.type, '","at":"', to_char(n.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                    '","data":', n.payload, '}'
+                ), E'\n'
+            ) AS events
+        FROM (
+            SELECT e.seq, o.type, o.payload, e.created_at
+            FROM core.channel_events AS e
+            CROSS JOIN LATERAL (
+                SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at LIMIT 1
+            ) AS o
+            WHERE e.channel_id = c.id AND e.seq > a.after_seq
+            ORDER BY e.seq
+            LIMIT p_limit
+        ) AS n
     ) AS v
-    ORDER BY a.place, v.seq;
+    WHERE v.first_seq IS NOT NULL
+    ORDER BY a.place;
 END;
 $$;
 
 ALTER FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) IS 'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to.';
+COMMENT ON FUNCTION api.read_channels(p_channels text[], p_after_seqs bigint[], p_limit integer) IS 'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel: a row for each channel that has any, the events as JSON objects, one a line; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to. For other readers there is api.read_channel.';
 
 CREATE FUNCTION api.reconcile(p_provider text, p_day date) RETURNS TABLE(finding text, payment_id uuid, record_id text, detail jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -4655,7 +4665,7 @@ ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor u
 
 COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
 
-CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
+CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '00:00:00'::interval) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -4669,6 +4679,7 @@ DECLARE
     v_same boolean;
     v_xips xid8 [];
     v_last boolean;
+    v_first timestamptz;
     v_top_id bigint;
     v_oldest timestamptz;
     v_before bigint;
@@ -4676,19 +4687,24 @@ DECLARE
     v_cluster CONSTANT text := core._cluster();
     v_history CONSTANT text := core._history();
 BEGIN
-    IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0') IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' ELSE 'transaction_isolation' END),
-            'A limit of 1 to 100000 events, in a READ COMMITTED transaction.'
+            jsonb_build_object('field', CASE
+                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN p_age >= '0' THEN 'transaction_isolation' ELSE 'p_age'
+            END),
+            'A limit of 1 to 100000 events, an age of 0 or more, in a READ COMMITTED transaction.'
         );
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
     v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
-    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
-        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
-        RETURN;
+    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
+        v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
+        IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
+            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
+            RETURN;
+        END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
@@ -4822,9 +4838,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean) OWNER TO tessera_ledger;
+ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
+COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it.';
 
 CREATE FUNCTION api.relay_lag() RETURNS TABLE(lag interval, backlog bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -14649,10 +14665,10 @@ GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_app;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_app;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.relay_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.relay_lag() TO tessera_app;

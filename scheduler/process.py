@@ -235,6 +235,7 @@ def tick(runner: Runner, jobs: tuple[Job, ...]) -> AsyncIOScheduler:
 
 async def _close(pool: asyncpg.Pool[Record]) -> None:
     try:
-        await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
     except (TimeoutError, asyncpg.InterfaceError, OSError):
         pool.terminate()

@@ -19,9 +19,22 @@ from hypothesis import settings as hypothesis_settings
 from tests.support.application import running_client
 from tests.support.events import event_faults
 from tests.support.managed import Managed, drop_roles
-from tests.support.postgres import Clone, Connection, ServerInfo, discard, prepare, run_server, unique_name, violations
+from tests.support.postgres import (
+    Clone,
+    Connection,
+    ServerInfo,
+    discard,
+    prepare,
+    release,
+    run_server,
+    unique_name,
+    violations,
+)
 
 Connect = Callable[..., Awaitable[Connection]]
+
+SLOW = ("tests/faults/", "tests/platform/", "tests/properties/", "tests/realtime/")
+"""Where the slowest tests are."""
 
 _run = ExitStack()
 """What the process that started the server has to undo when the run ends."""
@@ -55,8 +68,15 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["tessera_server"] = msgspec.to_builtins(_start())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """CI leaves out what is marked long; `./run test` runs everything."""
+    """The slowest come first, so that all workers end together. CI leaves out what is marked long."""
+    items.sort(key=lambda item: min((n for n, name in enumerate(SLOW) if name in item.nodeid), default=len(SLOW)))
     if os.environ.get("CI"):
         for item in items:
             if item.get_closest_marker("long") is not None:
@@ -68,11 +88,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _run.close()
 
 
-@pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> ServerInfo:
+@pytest_asyncio.fixture(scope="session")
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerInfo]:
     """The run's server and the template on it."""
     told = getattr(request.config, "workerinput", {}).get("tessera_server")
-    return msgspec.convert(told, ServerInfo) if told is not None else _start()
+    yield msgspec.convert(told, ServerInfo) if told is not None else await asyncio.to_thread(_start)
+    await release()
 
 
 @pytest_asyncio.fixture

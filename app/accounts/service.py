@@ -41,9 +41,8 @@ class Accounts:
         self._settings = context.settings
         self._queries = context.get(AccountQueries)
         self.passwords = Passwords()
-        self._notes: asyncio.Task[None] | None = None
-        context.on_startup.append(self._start)
         context.on_shutdown.append(self._stop)
+        context.in_background(self._note_keys, "api-keys-last-used")
 
     # Getting in
 
@@ -179,13 +178,7 @@ class Accounts:
                     return successor
         return None
 
-    async def _start(self) -> None:
-        self._notes = asyncio.create_task(self._note_keys(), name="api-keys-last-used")
-
     async def _stop(self) -> None:
-        if self._notes is not None:
-            self._notes.cancel()
-            await asyncio.gather(self._notes, return_exceptions=True)
         await self._write_keys_used()
         await self.passwords.close()
 

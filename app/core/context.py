@@ -14,12 +14,14 @@ each request. Both are plain Litestar dependencies; app/core/wiring.py runs them
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from litestar.di import Provide
 from litestar.types import Scope
 
+from app.core.background import end
 from app.core.listening import Listener
 
 if TYPE_CHECKING:
@@ -45,6 +47,20 @@ class AppContext:
         self.on_shutdown: list[Hook] = []
         self.stopping = False
         self._made: dict[Any, Any] = {}
+
+    def in_background(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run ``work`` from the start on; at shutdown it is cancelled before what was registered earlier stops."""
+        task: asyncio.Task[None] | None = None
+
+        async def start() -> None:
+            nonlocal task
+            task = asyncio.create_task(work(), name=name)
+
+        async def stop() -> None:
+            await end(task)
+
+        self.on_startup.append(start)
+        self.on_shutdown.append(stop)
 
     def get(self, factory: Callable[[AppContext], T]) -> T:
         """The one object that ``factory(context)`` makes for this application."""

@@ -159,7 +159,8 @@ class Database:
             _last = None
         if pool is not None:
             try:
-                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await pool.close()
             except (TimeoutError, asyncpg.InterfaceError, OSError):
                 pool.terminate()
 

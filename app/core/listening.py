@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from app.core.background import end
 from app.core.database import Database
 from app.core.metrics import DATABASE_UP
 
@@ -57,9 +58,7 @@ class Listener:
 
     async def stop(self) -> None:
         """End; nothing is heard any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         self._alive(0.0)
 
     async def _run(self) -> None:

@@ -56,6 +56,28 @@ class RateLimiter:
         return len(self._young) + len(self._old)
 
 
+class Allowance:
+    """The same for one caller alone: so many a second, of which ``at_once`` may come together."""
+
+    __slots__ = ("_per_second", "_at_once", "_left", "_at")
+
+    def __init__(self, per_second: float, at_once: float) -> None:
+        self._per_second = per_second
+        self._at_once = at_once
+        self._left = at_once
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Count one. False: it is one too many, and not counted."""
+        at = time.monotonic()
+        self._left = min(self._at_once, self._left + (at - self._at) * self._per_second)
+        self._at = at
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class RateLimits:
     """The limits of one application: signed-in callers, addresses that are not signed in, and sign-in itself."""
 

@@ -13,6 +13,8 @@ from typing import Any, Protocol, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from app.core.ratelimit import Allowance
+
 EXTENSION = "tessera.wire"
 LOW_WATER = 64 * 1024
 """In bytes."""
@@ -65,8 +67,9 @@ class WireProtocol(WebSocketsSansIOProtocol):
     sent, for ever. And it answers pings, and keeps the parts of a message, without counting them.
     """
 
-    _loose = LOOSE_AT_ONCE
-    _loose_at = 0.0
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._loose = Allowance(LOOSE_PER_SECOND, LOOSE_AT_ONCE)
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -121,11 +124,7 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if self.close_sent:
             self.conn.data_to_send()
             return False
-        at = self.loop.time()
-        self._loose = min(LOOSE_AT_ONCE, self._loose + (at - self._loose_at) * LOOSE_PER_SECOND)
-        self._loose_at = at
-        self._loose -= 1
-        return self._loose >= 0 or self._refuse()
+        return self._loose.take() or self._refuse()
 
     def _refuse(self) -> bool:
         """Close it without waiting for an answer."""
@@ -144,12 +143,16 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if not self.disconnected and self.transport.is_closing() and self.close_timer is None:
             self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
+    def _over(self) -> bool:
+        """Nothing more can be sent."""
+        return self.close_sent or self.disconnected or self.transport.is_closing()
+
     def write(self, frame: bytes) -> int:
         """See Wire."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
+        if self._over():
             return 0
         self.transport.write(frame)
-        return self.transport.get_write_buffer_size()
+        return self.waiting()
 
     def waiting(self) -> int:
         """See Wire."""
@@ -157,14 +160,14 @@ class WireProtocol(WebSocketsSansIOProtocol):
 
     async def drained(self) -> None:
         """See Wire."""
-        while not self.disconnected and self.transport.get_write_buffer_size() > LOW_WATER:
+        while not self.disconnected and self.waiting() > LOW_WATER:
             await self.writable.wait()
             # the transport pauses the writer later than it takes a frame, and at a mark of its own
             await asyncio.sleep(LOOK_SECONDS)
 
     def close(self, code: int, reason: str) -> None:
         """See Wire."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
+        if self._over():
             return
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -36,23 +36,13 @@ class Guard:
         self._queries = context.get(RealtimeQueries)
         self._auth = context.auth
         self._sockets = sockets
-        self._task: asyncio.Task[None] | None = None
         context.auth.on_revoked.append(self._doubt)
-        context.on_startup.append(self._start)
-        context.on_shutdown.append(self._stop)
+        context.in_background(self._run, "realtime-guard")
 
     def _doubt(self, user: UUID | None) -> None:
         for socket in self._sockets:
             if socket.actor is not None and (user is None or socket.actor.user_id == user):
                 socket.doubted = True
-
-    async def _start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="realtime-guard")
-
-    async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         rechecked = time.monotonic()

@@ -24,7 +24,7 @@ from app.core.metrics import EVENTS_READ, FOLLOWED, FRAMES_SENT
 from app.core.relaying import Relay
 from app.core.wire import text_frame
 from app.realtime.channel import Channel
-from app.realtime.protocol import event, events
+from app.realtime.protocol import events, lines
 from app.realtime.queries import FollowItem, RealtimeQueries, Standing
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ LIMIT = 200
 """… and how many events of each…"""
 LEAST = 5
 """… or fewer, down to this, where that has taken too long."""
+TOGETHER = 64 * 1024
+"""Bytes of several channels that are written to a socket at once: each write costs a call of the system."""
 PAGE = 100
 """Events of a page of history. Pages begin at the same numbers for everybody, so that many who come back share them."""
 PAGES = 128
@@ -71,13 +73,11 @@ class Hub:
         self._limit = LIMIT
         self._pages: dict[tuple[str, int], list[bytes]] = {}
         self._fetching: dict[tuple[str, int], asyncio.Task[list[bytes]]] = {}
-        self._task: asyncio.Task[None] | None = None
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
         context.get(Relay).on_hint.append(self._hint)
-        context.on_startup.append(self._start)
-        context.on_shutdown.append(self._stop)
+        context.in_background(self._run, "realtime-hub")
 
     # following
 
@@ -121,11 +121,6 @@ class Hub:
             if not names:
                 del self._by_mark[channel.mark]
 
-    @property
-    def epoch(self) -> UUID | None:
-        """Of all positions now."""
-        return self._epoch
-
     async def history(self, channel: Channel, after: int) -> list[bytes]:
         """Encoded events above ``after``, at least one and none above ``channel.seq``. Raises Lost."""
         recent = channel.after(after)
@@ -158,21 +153,18 @@ class Hub:
         name, number = key
         epoch = self._epoch
         rows = await self._queries.read_channels([name], [number * PAGE], PAGE)
-        if epoch is None or rows[0]["type"] != str(epoch):
+        if epoch is None or rows[0]["events"] != str(epoch):
             raise Lost
-        page = [b""] * PAGE
-        last = 0
-        for row in rows[1:]:
-            place = row["seq"] - number * PAGE - 1
-            if place < PAGE:
-                page[place] = event(row["seq"], row["type"], row["created_at"], row["payload"])
-                last = place + 1
-        if last == PAGE:
+        if len(rows) == 1:
+            return []
+        first = rows[1]["first_seq"] - number * PAGE - 1
+        page = ([b""] * min(first, PAGE) + lines(rows[1]["events"]))[:PAGE]
+        if len(page) == PAGE:
             while len(self._pages) >= PAGES:
                 del self._pages[next(iter(self._pages))]
             if epoch == self._epoch:
                 self._pages[key] = page
-        return page[:last]
+        return page
 
     # reading
 
@@ -195,18 +187,11 @@ class Hub:
         self._all = True
         self._woken.set()
 
-    async def _start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="realtime-hub")
-
-    async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._woken.wait()
             self._woken.clear()
             if not self._channels:
                 continue
@@ -237,12 +222,12 @@ class Hub:
                     [channel.name for channel in group], [channel.seq for channel in group], limit
                 )
                 log_row = rows[0]
-                if self._epoch is None or log_row["type"] != str(self._epoch):
-                    self._begin(UUID(log_row["type"]), log_row["seq"])
+                if self._epoch is None or log_row["events"] != str(self._epoch):
+                    self._begin(UUID(log_row["events"]), log_row["last_seq"])
                     return
                 if first and whole:
-                    self._rows = log_row["seq"]
-                elif first and not group and log_row["seq"] > self._rows:
+                    self._rows = log_row["last_seq"]
+                elif first and not group and log_row["last_seq"] > self._rows:
                     self._all = True
                     self._woken.set()
                 first = False
@@ -251,18 +236,14 @@ class Hub:
 
     def _hand_out(self, group: list[Channel], rows: list[Any], limit: int) -> list[str]:
         """Give events to who is waiting for them; the channels of which there is more."""
-        found: dict[int, list[bytes]] = {}
+        found = [(group[place - 1], first, lines(text)) for place, first, _, text in rows[1:]]
+        if any(first != channel.seq + 1 for channel, first, _ in found):
+            # they have been read meanwhile by nobody but us: so they are gone
+            self._begin(self._epoch, self._rows)
+            return []
         more: list[str] = []
-        for row in rows[1:]:
-            place, seq, kind, payload, at = row
-            encoded = found.setdefault(place, [])
-            if seq != group[place - 1].seq + len(encoded) + 1:
-                # they have been read meanwhile by nobody but us: so they are gone
-                self._begin(self._epoch, self._rows)
-                return []
-            encoded.append(event(seq, kind, at, payload))
-        for place, encoded in found.items():
-            channel = group[place - 1]
+        written: dict[Socket, bytes] = {}
+        for channel, _, encoded in found:
             if len(encoded) == limit:
                 more.append(channel.name)
             EVENTS_READ.inc(len(encoded))
@@ -270,10 +251,16 @@ class Hub:
             if not channel.live:
                 continue
             frames = [text_frame(payload) for _, payload in events(channel.name, encoded)]
-            written = frames[0] if len(frames) == 1 else b"".join(frames)
             FRAMES_SENT.inc(len(frames) * len(channel.live))
+            ready = frames[0] if len(frames) == 1 else b"".join(frames)
             for socket in tuple(channel.live):
-                socket.write_live(written)
+                before = written.pop(socket, b"")
+                if len(before) + len(ready) > TOGETHER:
+                    socket.write_live(before + ready)
+                else:
+                    written[socket] = before + ready if before else ready
+        for socket, ready in written.items():
+            socket.write_live(ready)
         return more
 
     def _begin(self, epoch: UUID | None, rows: int) -> None:

@@ -32,17 +32,7 @@ class Audiences:
         self._queries = context.get(RealtimeQueries)
         self._sockets = sockets
         self._known: dict[UUID, tuple[int, frozenset[UUID] | None]] = {}
-        self._task: asyncio.Task[None] | None = None
-        context.on_startup.append(self._start)
-        context.on_shutdown.append(self._stop)
-
-    async def _start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="realtime-presence")
-
-    async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        context.in_background(self._run, "realtime-presence")
 
     async def _run(self) -> None:
         while True:

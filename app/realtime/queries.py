@@ -70,7 +70,7 @@ class RealtimeQueries:
         return [None if row["error_code"] is None else refusal(row) for row in rows]
 
     async def read_channels(self, channels: Sequence[str], after: Sequence[int], limit: int) -> list[Any]:
-        """Rows of api.channel_read: first the log itself (place 0), then events above ``after``."""
+        """Rows of api.channel_read: first the log itself (place 0), then channels that have events above ``after``."""
         return await self.db.fetch("SELECT * FROM api.read_channels($1, $2, $3)", channels, after, limit)
 
     async def audience(self, streams: Sequence[UUID], names: int) -> list[Any]:

@@ -123,7 +123,7 @@ class Realtime:
 
     async def serve(self, wire: Wire, receive: Callable[[], Any], info: RequestInfo, actor: Actor | None) -> Socket:
         """Serve an accepted socket until it is closed."""
-        socket = Socket(self, wire, info.address, None)
+        socket = Socket(self, wire, info.address)
         self._sockets[socket] = None
         self._of_address[info.address] += 1
         SOCKETS.inc()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from app.core.answers import to_error
 from app.core.auth import Actor
 from app.core.errors import TesseraError, error
 from app.core.metrics import FRAMES_SENT, RECOVERIES, SOCKET_CLOSES
+from app.core.ratelimit import Allowance
 from app.core.wire import LOW_WATER, Wire, text_frame
 from app.core.wiring import validation_error
 from app.realtime.channel import Channel
@@ -83,8 +83,8 @@ class Follow:
 class Socket:
     """See the module. Made when the upgrade was accepted; ``run`` lasts as long as it is open."""
 
-    def __init__(self, realtime: Realtime, wire: Wire, address: str, actor: Actor | None) -> None:
-        self.actor = actor
+    def __init__(self, realtime: Realtime, wire: Wire, address: str) -> None:
+        self.actor: Actor | None = None
         self.address = address
         self.follows: dict[str, Follow] = {}
         self.watching: set[UUID] = set()
@@ -97,8 +97,7 @@ class Socket:
         self._realtime = realtime
         self._wire = wire
         self._limit = realtime.queue_bytes
-        self._tokens = FRAMES_AT_ONCE
-        self._tokens_at = time.monotonic()
+        self._frames = Allowance(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
         self._refused = 0
 
     # sending
@@ -182,11 +181,7 @@ class Socket:
 
     def _spend(self) -> None:
         """Count one frame. Errors: RATE_LIMITED."""
-        at = time.monotonic()
-        self._tokens = min(FRAMES_AT_ONCE, self._tokens + (at - self._tokens_at) * FRAMES_PER_SECOND)
-        self._tokens_at = at
-        if self._tokens >= 1:
-            self._tokens -= 1
+        if self._frames.take():
             self._refused = 0
             return
         self._refused += 1

@@ -32,8 +32,8 @@ CREATE TYPE api.follow_outcome AS (
 );
 COMMENT ON TYPE api.follow_outcome IS 'Where the channel of the request with this number stands: the epoch, its last event (0: it never had one) and the first that is kept; or why that user may not follow it.';
 
-CREATE TYPE api.channel_read AS (place integer, seq bigint, type text, payload jsonb, created_at timestamptz);
-COMMENT ON TYPE api.channel_read IS 'An event of the channel with this place in the question. Place 0 is the log itself: type is its epoch, seq how many rows it ever had.';
+CREATE TYPE api.channel_read AS (place integer, first_seq bigint, last_seq bigint, events text);
+COMMENT ON TYPE api.channel_read IS 'Events of the channel with this place in the question, from first_seq to last_seq: JSON objects with seq, type, at (ISO 8601, UTC) and data, one a line. Place 0 is the log itself: events is its epoch, last_seq how many rows it ever had.';
 
 CREATE TYPE api.audience AS (stream_id uuid, viewers integer, user_ids uuid []);
 COMMENT ON TYPE api.audience IS 'Who watches a stream now: how many, and who unless they are too many to tell (NULL).';

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.api.people import Person, api, register
 from tests.api.test_tips import fund
+from tests.realtime.world import relay
 from tests.support.browser import Page, needs_browser, running_browser, serving
 from tests.support.nodes import running_node
 from tests.support.postgres import Clone, Connection
@@ -85,7 +86,7 @@ class Show(msgspec.Struct):
 
 @pytest_asyncio.fixture
 async def show(database: Clone, db: Connection) -> AsyncIterator[Show]:
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     pages: dict[str, bytes] = {}
     async with (
         serving(pages) as origin,

@@ -12,7 +12,7 @@ import pytest
 from app.realtime.hub import Hub
 from tests.api.people import Person, api, register
 from tests.conftest import Connect
-from tests.realtime.world import MANY, PUT, numbers, put
+from tests.realtime.world import MANY, PUT, numbers, put, relay
 from tests.support.nodes import Node, Talk, running_node
 from tests.support.postgres import Clone, Connection
 
@@ -107,7 +107,7 @@ async def test_frames_are_never_too_large(node: Node, db: Connection) -> None:
             """,
             channel,
         )
-        await db.execute("SELECT api.relay_events()")
+        await relay(db)
         assert numbers(await talk.events(300)) == list(range(1, 301))  # Talk checks the size of each frame
         await talk.follow(channel, epoch=epoch, seq=0)
         assert numbers(await talk.events(300)) == list(range(1, 301))
@@ -169,7 +169,7 @@ async def test_an_event_of_many_channels_is_in_each(node: Node, db: Connection) 
         for channel in channels:
             await talk.follow(channel)
         await db.execute(PUT, channels, 1)
-        await db.execute("SELECT api.relay_events()")
+        await relay(db)
         found = await talk.events(2)
         assert sorted(event["channel"] for event in found) == sorted(channels)
         assert numbers(found) == [1, 1]
@@ -203,7 +203,7 @@ async def test_nothing_is_missed_without_any_hint(
     database: Clone, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hub, "_hint", lambda self, payload: None)
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     async with running_node(database.settings()) as node:
         fan = await register(node.http)
         channel = f"creator:{fan.id}"
@@ -345,7 +345,7 @@ async def test_a_slow_writer_delays_only_its_own(node: Node, db: Connection, con
         assert numbers(await talk.events(99)) == list(range(1, 100))
         await never.rollback()
         await late.commit()
-        await db.execute("SELECT api.relay_events()")
+        await relay(db)
         assert numbers(await talk.events(1)) == [100]
 
 
@@ -374,6 +374,6 @@ async def test_a_thousand_events_for_many_sockets(node: Node, db: Connection) ->
         for n in range(1, 1001, 50):
             for who in people:
                 await db.execute(MANY, [f"creator:{who.id}"], n, n + 49)
-            await db.execute("SELECT api.relay_events()")
+            await relay(db)
         for talk in (a, b):
             assert numbers(await talk.events(1000)) == list(range(1, 1001))

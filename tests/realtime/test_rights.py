@@ -11,7 +11,7 @@ import pytest
 from app.core.auth import Actor, TokenSigner
 from app.realtime.service import Realtime
 from tests.api.people import api, register
-from tests.realtime.world import live_stream, put, ticket
+from tests.realtime.world import live_stream, put, relay, ticket
 from tests.support.calls import ACCEPT, OPEN, ask_for
 from tests.support.nodes import Node
 from tests.support.postgres import Connection
@@ -39,7 +39,7 @@ async def test_a_ticket_that_is_refunded(node: Node, db: Connection) -> None:
             "INSERT INTO core.outbox (type, channels, payload) VALUES ('late', $1, '{}')",
             [channel, f"creator:{fan.id}"],
         )
-        await db.execute("SELECT api.relay_events()")
+        await relay(db)
         assert [event["channel"] for event in await talk.events(1)] == [f"creator:{fan.id}"]
         await talk.silent()
         while (await owner.next())["events"][-1]["type"] != "late":

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from base64 import b64encode
 
 import pytest
 
 from app.realtime.service import Realtime
 from tests.api.people import Person, register
-from tests.realtime.world import numbers
+from tests.realtime.world import numbers, relay
 from tests.support.nodes import Node, running_node
 from tests.support.postgres import Clone, Connection
 
@@ -25,17 +24,7 @@ BIG = """
 async def _stalled(node: Node, who: Person, channel: str) -> sockets.socket:
     """A socket that follows a channel and then reads nothing, with little room on its way."""
     loop = asyncio.get_running_loop()
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await loop.sock_connect(raw, ("127.0.0.1", node.port))
-    key = b64encode(b"0123456789abcdef").decode()
-    head = (
-        f"GET /api/v1/realtime HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {who.access_token}\r\n\r\n"
-    )
-    await loop.sock_sendall(raw, head.encode())
-    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101 ")
+    raw = await node.raw(who.access_token)
     body = f'{{"op": "subscribe", "id": 1, "channel": "{channel}"}}'.encode()
     await loop.sock_sendall(raw, bytes((0x81, 0x80 | len(body))) + b"\0\0\0\0" + body)
     assert b'"subscribe"' in await loop.sock_recv(raw, 4096)
@@ -46,7 +35,7 @@ async def test_one_that_stalls_is_closed_and_the_others_get_everything(
     database: Clone, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.realtime.sockets.STALL_SECONDS", 1.0)
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     async with running_node(database.settings(realtime_queue_kb=256)) as node:
         fan = await register(node.http)
         channel = f"creator:{fan.id}"
@@ -57,7 +46,7 @@ async def test_one_that_stalls_is_closed_and_the_others_get_everything(
             async def write() -> None:
                 for n in range(1, 1001, 20):
                     await db.execute(BIG, [channel], n, n + 19)
-                    await db.execute("SELECT api.relay_events()")
+                    await relay(db)
 
             writing = asyncio.create_task(write())
             assert numbers(await talk.events(1000)) == list(range(1, 1001))
@@ -84,7 +73,7 @@ async def test_one_that_never_reads_again_is_cut_off(
 ) -> None:
     monkeypatch.setattr("app.core.wire.CLOSE_SECONDS", 0.2)
     monkeypatch.setattr("app.realtime.sockets.STALL_SECONDS", 0.2)
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     async with running_node(database.settings(realtime_queue_kb=64)) as node:
         fan = await register(node.http)
         channel = f"creator:{fan.id}"
@@ -93,7 +82,7 @@ async def test_one_that_never_reads_again_is_cut_off(
         assert len(realtime._sockets) == 1
         for n in range(1, 1001, 20):
             await db.execute(BIG, [channel], n, n + 19)
-            await db.execute("SELECT api.relay_events()")
+            await relay(db)
         for _ in range(200):
             if not realtime._sockets:
                 break
@@ -103,7 +92,7 @@ async def test_one_that_never_reads_again_is_cut_off(
 
 
 async def test_a_burst_that_is_more_than_any_queue_closes_nobody(database: Clone, db: Connection) -> None:
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     async with running_node(database.settings(realtime_queue_kb=64)) as node:
         fan = await register(node.http)
         channels = [f"creator:{fan.id}", f"user:{fan.id}"]
@@ -111,25 +100,25 @@ async def test_a_burst_that_is_more_than_any_queue_closes_nobody(database: Clone
             for channel in channels:
                 await talk.follow(channel)
             await db.execute(BIG, channels, 1, 500)
-            await db.execute("SELECT api.relay_events()")
+            await relay(db)
             found = await talk.events(1000)
             for channel in channels:
                 assert numbers([event for event in found if event["channel"] == channel]) == list(range(1, 501))
             await db.execute(BIG, channels, 501, 501)
-            await db.execute("SELECT api.relay_events()")
+            await relay(db)
             assert numbers(await talk.events(2)) == [501, 501]
 
 
 async def test_a_slow_reader_catches_up_at_its_own_pace(database: Clone, db: Connection) -> None:
     """History waits for who reads it; only what is live does not."""
-    await db.execute("SELECT api.relay_events()")
+    await relay(db)
     async with running_node(database.settings(realtime_queue_kb=256)) as node:
         fan = await register(node.http)
         channel = f"creator:{fan.id}"
         async with node.socket(fan.access_token) as talk:
             epoch = (await talk.follow(channel))["epoch"]
         await db.execute(BIG, [channel], 1, 400)
-        await db.execute("SELECT api.relay_events()")
+        await relay(db)
         async with node.socket(fan.access_token, max_queue=1) as talk:
             await talk.follow(channel, epoch=epoch, seq=0)
             await asyncio.sleep(0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,18 +32,7 @@ async def small(database: Clone, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def _open(node: Node) -> tuple[sockets.socket, WireProtocol, Realtime]:
     """A socket that reads nothing any more, the server's end of it, and the realtime there."""
     fan = await register(node.http)
-    loop = asyncio.get_running_loop()
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await loop.sock_connect(raw, ("127.0.0.1", node.port))
-    key = b64encode(b"0123456789abcdef").decode()
-    head = (
-        f"GET /api/v1/realtime HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {fan.access_token}\r\n\r\n"
-    )
-    await loop.sock_sendall(raw, head.encode())
-    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101 ")
+    raw = await node.raw(fan.access_token)
     realtime: Realtime = node.app.state["context"].get(Realtime)
     for _ in range(100):
         if realtime._sockets:

@@ -15,11 +15,16 @@ MANY = """
     SELECT 'n', $1::text[], jsonb_build_object('n', n) FROM generate_series($2::integer, $3::integer) AS n"""
 
 
+async def relay(db: Connection) -> None:
+    """Relay what is there; a node may be at work at the same time."""
+    while await db.fetchval("SELECT busy OR more OR events > 0 FROM api.relay_events()"):
+        pass
+
+
 async def put(db: Connection, channel: str, first: int, last: int | None = None) -> None:
     """Events numbered like their places in the channel, and relayed."""
     await db.execute(MANY, [channel], first, first if last is None else last)
-    while await db.fetchval("SELECT more OR events > 0 FROM api.relay_events()"):
-        pass
+    await relay(db)
 
 
 def numbers(events: list[dict[str, Any]]) -> list[int]:

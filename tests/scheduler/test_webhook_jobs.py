@@ -55,6 +55,7 @@ async def process(database: Clone, db: Connection, monkeypatch: pytest.MonkeyPat
     """A scheduler, with its rights and no more; its turns do what is there and do not wait for more."""
     for module in (relay_events, webhooks):
         monkeypatch.setattr(module, "TURN_SECONDS", 0)
+    monkeypatch.setattr(relay_events, "AGE", relay_events.NOW)
     await relay(db)  # a copy of a database begins a new epoch
     pool = await asyncpg.create_pool(database.url("scheduler"), min_size=1, max_size=4)
     made = Process(pool)

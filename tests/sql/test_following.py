@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import pytest
 
 from tests.sql.refusals import NOBODY
@@ -142,8 +143,30 @@ async def read(conn: Connection, channels: list[str], after: list[int], limit: i
     rows = await conn.fetch(READ, channels, after, limit)
     state = await conn.fetchrow("SELECT epoch, entries FROM api.relay_state")
     assert state is not None
-    assert (rows[0]["place"], rows[0]["seq"], rows[0]["type"]) == (0, state["entries"], str(state["epoch"]))
-    return [(row["place"], row["seq"], row["type"]) for row in rows[1:]]
+    assert (rows[0]["place"], rows[0]["last_seq"], rows[0]["events"]) == (0, state["entries"], str(state["epoch"]))
+    found: list[tuple[int, int, str]] = []
+    for row in rows[1:]:
+        events = [msgspec.json.decode(line) for line in row["events"].split("\n")]
+        assert [event["seq"] for event in events] == list(range(row["first_seq"], row["last_seq"] + 1))
+        found += [(row["place"], event["seq"], event["type"]) for event in events]
+    return found
+
+
+async def test_events_read_as_they_stand_in_frames(db: Connection, app_conn: Connection) -> None:
+    payload = {"a": 'ä\n"\\\u2028', "n": 12345678901234567890, "x": None}
+    for at in ("2026-01-02 03:04:05+05", "2026-06-07 08:09:10.000012+00"):
+        await db.execute(
+            "INSERT INTO core.outbox (type, channels, payload, created_at)"
+            " VALUES ('n', '{a}', $1::text::jsonb, $2::text::timestamptz)",
+            msgspec.json.encode(payload).decode(),
+            at,
+        )
+    await db.execute("SELECT api.relay_events()")
+    await app_conn.execute("SET timezone = 'Asia/Kathmandu'")
+    (_, row) = await app_conn.fetch(READ, ["a"], [0], 10)
+    first, second = (msgspec.json.decode(line) for line in row["events"].split("\n"))
+    assert first == {"seq": 1, "type": "n", "at": "2026-01-01T22:04:05.000000Z", "data": payload}
+    assert second == {"seq": 2, "type": "n", "at": "2026-06-07T08:09:10.000012Z", "data": payload}
 
 
 async def test_reading_many_channels(db: Connection, app_conn: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from hashlib import md5
 from uuid import UUID, uuid4
 
@@ -505,6 +506,32 @@ async def test_positions_that_cannot_be(db: Connection) -> None:
         ("a", epoch, 0, 10_001),
     ):
         assert (await refused(db, READ, *arguments)).slug == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize("age", [None, "-1 second"])
+async def test_bad_ages(db: Connection, age: str | None) -> None:
+    refusal = await refused(db, "SELECT * FROM api.relay_events(1, true, $1::text::interval)", age)
+    assert (refusal.code, refusal.facts) == ("TS101", {"field": "p_age"})
+
+
+async def test_what_is_young_is_left_to_who_wrote_it(db: Connection, app_conn: Connection) -> None:
+    await db.execute("SELECT api.relay_events()")
+    put = """
+        INSERT INTO core.outbox (type, channels, payload, created_at)
+        VALUES ('n', '{a}', '{}', clock_timestamp() - $1::interval)"""
+    relay = "SELECT busy, events, more FROM api.relay_events(10, true, '1 minute')"
+    await db.execute(put, timedelta(seconds=1))
+    assert tuple(await app_conn.fetchrow(relay) or ()) == (False, 0, False)
+    await db.execute(put, timedelta(hours=1))
+    assert tuple(await app_conn.fetchrow(relay) or ()) == (False, 0, False)  # the first one decides
+    assert tuple(await app_conn.fetchrow("SELECT busy, events, more FROM api.relay_events(10)") or ()) == (
+        False,
+        2,
+        False,
+    )
+    await db.execute(put, timedelta(hours=1))
+    await db.execute(put, timedelta(seconds=1))
+    assert tuple(await app_conn.fetchrow(relay) or ()) == (False, 2, False)
 
 
 @pytest.mark.parametrize("limit", [None, 0, -1, 100_001])

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 from litestar import Litestar
+from litestar.datastructures import State
+from litestar.events import SimpleEventEmitter
 
-from app.main import create_app
+from app.main import bind, routes
 from app.settings import Settings
 from tests.support.fits import Contract
+
+_registered: dict[tuple[object, object], Litestar] = {}
+"""Routes of this process, which nothing is bound to, by the settings that count for them."""
+
+
+def application(settings: Settings) -> Litestar:
+    """What app.main.create_app() makes, but with routes that are registered once a process."""
+    known = settings.cors_origins, settings.allowed_hosts
+    if known not in _registered:
+        _registered[known] = routes(settings)
+    app = copy.copy(_registered[known])
+    app.state = State()
+    app.event_emitter = SimpleEventEmitter(listeners=())
+    app.asgi_router = copy.copy(app.asgi_router)  # it starts and stops its application
+    app.asgi_router.app = app
+    return bind(app, settings)
 
 
 @asynccontextmanager
@@ -21,7 +40,7 @@ async def running_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]
 
     It raises where an answer is not what the OpenAPI document says.
     """
-    app = create_app(settings)
+    app = application(settings)
     started, stop = asyncio.Event(), asyncio.Event()
     # Start and stop must happen in one task, and a fixture's two halves run in two.
     life = asyncio.create_task(_live(app, started, stop))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -14,9 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.core.wire import WireProtocol
-from app.main import create_app
 from app.realtime.protocol import MAX_FRAME
 from app.settings import Settings
+from tests.support.application import application
 
 WAIT_SECONDS = 10.0
 
@@ -41,6 +43,23 @@ class Node(msgspec.Struct):
             headers["Authorization"] = f"Bearer {token}"
         async with connect(self.ws_url, additional_headers=headers, compression=None, **options) as raw:
             yield Talk(raw)
+
+    async def raw(self, token: str) -> sockets.socket:
+        """A WebSocket as bytes: accepted, read by nobody, with little room on the way to it."""
+        loop = asyncio.get_running_loop()
+        raw = sockets.socket()
+        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await loop.sock_connect(raw, ("127.0.0.1", self.port))
+        key = b64encode(b"0123456789abcdef").decode()
+        head = (
+            f"GET /api/v1/realtime HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n"
+        )
+        await loop.sock_sendall(raw, head.encode())
+        assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101 ")
+        return raw
 
 
 class Talk:
@@ -114,7 +133,7 @@ class Talk:
 @asynccontextmanager
 async def running_node(settings: Settings) -> AsyncIterator[Node]:
     """A node with these settings, as `tessera api` serves it."""
-    app = create_app(settings)
+    app = application(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             cast("Any", app),

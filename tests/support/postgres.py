@@ -4,11 +4,12 @@ The server is an embedded one that is thrown away afterwards (TESSERA_PG_BIN: an
 that DATABASE_URL names, as a login that may make databases and roles: databases `tessera_test_…` come and go there, and
 tessera_app and tessera_scheduler get new passwords. Never name one that serves anybody.
 
-Clones are made with STRATEGY WAL_LOG: measured here, 28 ms each, FILE_COPY 61 ms (it makes a checkpoint first).
+Clones are made with STRATEGY WAL_LOG: in memory 30 ms each, on a disk 220 ms (measured here with 600 files each).
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import secrets
@@ -46,6 +47,10 @@ DISPOSABLE = {
 }
 """Options of a server whose data nobody will ever need."""
 
+MEMORY_BYTES = 4 * 2**30
+"""So much must be free in /dev/shm for the server's data to be there."""
+
+_admins: dict[asyncio.AbstractEventLoop, Connection] = {}
 _serial = itertools.count(1)
 
 
@@ -67,19 +72,29 @@ class ServerInfo(msgspec.Struct, frozen=True):
 
     async def create(self, name: str, *, template: str | None = None) -> None:
         """Make a database: a clone of the migrated template, or of another one."""
-        admin = await asyncpg.connect(self.url)
-        try:
-            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
-        finally:
-            await admin.close()
+        admin = await self._admin()
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
 
     async def drop(self, name: str) -> None:
         """Drop a database and whoever is connected to it."""
-        admin = await asyncpg.connect(self.url)
-        try:
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        finally:
-            await admin.close()
+        admin = await self._admin()
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def _admin(self) -> Connection:
+        """This event loop's connection for making and dropping databases."""
+        loop = asyncio.get_running_loop()
+        admin = _admins.get(loop)
+        if admin is None or admin.is_closed():
+            admin = _admins[loop] = await asyncpg.connect(self.url)
+        return admin
+
+
+def _memory() -> Path | None:
+    """A folder in memory with room for the run, if there is one: clones are made ten times as fast there."""
+    folder = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return None
+    return folder if shutil.disk_usage(folder).free >= MEMORY_BYTES else None
 
 
 @contextmanager
@@ -89,7 +104,7 @@ def run_server() -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    folder = Path(tempfile.mkdtemp(prefix="tessera-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=_memory()))
     folder.chmod(0o755)
     server = EmbeddedPostgres(
         folder / "data",
@@ -123,12 +138,21 @@ async def prepare(url: str) -> ServerInfo:
         await conn.execute("GRANT tessera_owner, tessera_ledger TO tessera_test_migrator")
     finally:
         await conn.close()
+        await release()
     return info
 
 
 async def discard(info: ServerInfo) -> None:
     """Drop the template of a run (which matters where the server stays)."""
     await info.drop(info.template)
+    await release()
+
+
+async def release() -> None:
+    """Give back what this event loop keeps for making and dropping databases."""
+    admin = _admins.pop(asyncio.get_running_loop(), None)
+    if admin is not None:
+        await admin.close(timeout=5)
 
 
 def unique_name(what: str) -> str:

@@ -21,24 +21,35 @@ BEGIN
             'Up to 1000 channels, a position for each, and a limit of 1 to 10000.'
         );
     END IF;
-    RETURN QUERY SELECT 0, r.entries, r.epoch::text, NULL::jsonb, NULL::timestamptz FROM core.relay_state AS r;
+    RETURN QUERY SELECT 0, NULL::bigint, r.entries, r.epoch::text FROM core.relay_state AS r;
     RETURN QUERY
-    SELECT a.place::integer, v.seq, v.type, v.payload, v.created_at
+    SELECT a.place::integer, v.first_seq, v.last_seq, v.events
     FROM unnest(p_channels, p_after_seqs) WITH ORDINALITY AS a (channel, after_seq, place)
     INNER JOIN core.channels AS c ON c.channel = a.channel AND c.seq > a.after_seq
     CROSS JOIN LATERAL (
-        SELECT e.seq, o.type, o.payload, e.created_at
-        FROM core.channel_events AS e
-        CROSS JOIN LATERAL (
-            SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at LIMIT 1
-        ) AS o
-        WHERE e.channel_id = c.id AND e.seq > a.after_seq
-        ORDER BY e.seq
-        LIMIT p_limit
+        SELECT
+            min(n.seq) AS first_seq, max(n.seq) AS last_seq,
+            string_agg(
+                concat(
+                    '{"seq":', n.seq, ',"type":"', n.type, '","at":"', to_char(n.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                    '","data":', n.payload, '}'
+                ), E'\n'
+            ) AS events
+        FROM (
+            SELECT e.seq, o.type, o.payload, e.created_at
+            FROM core.channel_events AS e
+            CROSS JOIN LATERAL (
+                SELECT x.type, x.payload FROM core.outbox AS x WHERE x.xid = e.xid AND x.id = e.id AND x.created_at = e.created_at LIMIT 1
+            ) AS o
+            WHERE e.channel_id = c.id AND e.seq > a.after_seq
+            ORDER BY e.seq
+            LIMIT p_limit
+        ) AS n
     ) AS v
-    ORDER BY a.place, v.seq;
+    WHERE v.first_seq IS NOT NULL
+    ORDER BY a.place;
 END;
 $$;
 
 COMMENT ON FUNCTION api.read_channels(text [], bigint [], integer) IS
-'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to.';
+'Events of up to 1000 channels with numbers above the position of each, in order, at most p_limit a channel: a row for each channel that has any, the events as JSON objects, one a line; before them a row of place 0 with the epoch, and how many rows the log ever had, of the same moment. What is not kept any more is left out: the first number is then not the one after the position. Who may read which channel is for the caller to see to. For other readers there is api.read_channel.';

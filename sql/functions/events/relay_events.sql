@@ -3,8 +3,8 @@
 --          outbox, once
 -- Decides  what became visible between two snapshots, base and target; in the order of ids, at most p_limit events a call
 -- Writes   channel_events, channels, relay_state, relay_chunks; partitions of days that are missing. NOTIFY tessera_events
--- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, in a transaction that is READ COMMITTED)
-CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true)
+-- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, an age of 0 or more, in a transaction that is READ COMMITTED)
+CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '0')
 RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -20,6 +20,7 @@ DECLARE
     v_same boolean;
     v_xips xid8 [];
     v_last boolean;
+    v_first timestamptz;
     v_top_id bigint;
     v_oldest timestamptz;
     v_before bigint;
@@ -27,19 +28,24 @@ DECLARE
     v_cluster CONSTANT text := core._cluster();
     v_history CONSTANT text := core._history();
 BEGIN
-    IF (p_limit BETWEEN 1 AND 100000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0') IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
-            jsonb_build_object('field', CASE WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' ELSE 'transaction_isolation' END),
-            'A limit of 1 to 100000 events, in a READ COMMITTED transaction.'
+            jsonb_build_object('field', CASE
+                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN p_age >= '0' THEN 'transaction_isolation' ELSE 'p_age'
+            END),
+            'A limit of 1 to 100000 events, an age of 0 or more, in a READ COMMITTED transaction.'
         );
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
     v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
-    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL AND core._first_unrelayed(v_state.base, v_state.floor_id) IS NULL THEN
-        RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
-        RETURN;
+    IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
+        v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
+        IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
+            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
+            RETURN;
+        END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
@@ -173,5 +179,5 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION api.relay_events(integer, boolean) IS
-'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told.';
+COMMENT ON FUNCTION api.relay_events(integer, boolean, interval) IS
+'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it.';
