@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from app.core.currencies import THOUSANDTHS, WHOLE_CURRENCIES
 from app.payments.structs import Payment
 
 CSP = b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 """Of every page here."""
-WHOLE_CURRENCIES = frozenset(
-    ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
-)
-"""Without a minor unit."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; color: #1b1b1f }
 table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .4rem 0 }
@@ -23,7 +20,11 @@ td { text-align: right } button { font: inherit; padding: .6rem 1.2rem; margin-r
 
 def money(amount: int, currency: str) -> str:
     """An amount for people: ``19.00 USD``."""
-    return f"{amount} {currency}" if currency in WHOLE_CURRENCIES else f"{amount // 100}.{amount % 100:02} {currency}"
+    if currency in WHOLE_CURRENCIES:
+        return f"{amount} {currency}"
+    if currency in THOUSANDTHS:
+        return f"{amount // 1000}.{amount % 1000:03} {currency}"
+    return f"{amount // 100}.{amount % 100:02} {currency}"
 
 
 def _page(title: str, body: str) -> str:

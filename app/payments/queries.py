@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -38,6 +38,8 @@ EVENT = """
     e.provider, e.event_id, e.type, e.kind, e.payment_id, e.amount, e.currency, e.reference, e.charge, e.item, e.reason,
     e.outcome, e.error, e.tries, e.received_at, e.applied_at, e.open
 """
+LATE = timedelta(hours=4)
+"""What a provider took and gave back is in its list that long after at the latest."""
 SUMS = ("gross", "given_back", "net", "tokens_sold", "tokens_taken_back")
 
 
@@ -135,19 +137,21 @@ class SettlingQueries:
         return kept
 
     async def days_to_fetch(self, provider: str, days: int) -> list[date]:
-        """Of the last days, those that were not fetched since they were over."""
+        """Of the last days, those that were not fetched since they were over for LATE: PayPal lists nothing at once."""
         rows = await self._runner.fetch(
             """
             SELECT d.day FROM generate_series(1, $2::integer) AS n
-            CROSS JOIN LATERAL (SELECT (now() AT TIME ZONE 'UTC')::date - n AS day) AS d
+            CROSS JOIN LATERAL (SELECT (now() AT TIME ZONE 'UTC' - $3::interval)::date - n AS day) AS d
             WHERE NOT EXISTS (
                 SELECT FROM api.provider_days AS f
-                WHERE f.provider = $1 AND f.day = d.day AND f.fetched_at > (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+                WHERE f.provider = $1 AND f.day = d.day
+                    AND f.fetched_at > (d.day + 1)::timestamp AT TIME ZONE 'UTC' + $3::interval
             )
             ORDER BY d.day
             """,
             provider,
             days,
+            LATE,
         )
         return [row["day"] for row in rows]
 

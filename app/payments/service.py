@@ -3,6 +3,7 @@ before it is asked for, and every request can be repeated under the same id."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -34,6 +35,10 @@ from app.payments.queries import PaymentQueries, SettlingQueries
 from app.payments.structs import CheckoutReceipt, CheckoutRequest, Outcome, RefundRequest, Settlement
 from app.settings import Settings
 from app.wallets.queries import Replayable
+
+REFUND_SECONDS = 25.0
+"""Shorter than a refund is anybody's: the first asker's for 45 seconds, a scheduler's for 30 at least. Paystack has no
+idempotency keys, so two must not ask at once."""
 
 log = structlog.get_logger("tessera.payments")
 
@@ -107,12 +112,15 @@ class Settling:
         return len(facts)
 
     async def send_refund(self, order: RefundOrder) -> RefundAnswer:
-        """Ask the provider for a refund and note its answer. Raises ProviderUnavailable."""
+        """Ask the provider for a refund and note its answer, within REFUND_SECONDS. Raises ProviderUnavailable."""
         provider = self._providers.get(order.provider)
         if provider is None:
             raise ProviderUnavailable(f"{order.provider} is not configured")
         try:
-            answer = await provider.refund(order)
+            async with asyncio.timeout(REFUND_SECONDS):
+                answer = await provider.refund(order)
+        except TimeoutError as exc:
+            raise ProviderUnavailable("it takes too long") from exc
         except ProviderRefused as exc:
             answer = RefundAnswer("failed", None, str(exc)[:255])
         await self._queries.note_refund(order.refund_id, answer)

@@ -14,6 +14,7 @@ from app.core.sheets import sheet
 from app.core.vault import Sealed, Vault, VaultError
 from app.payouts.details import BankDetails, Details, open_details, seal_details
 from app.payouts.providers import provider_of
+from app.payouts.providers.stripe import UNPAYABLE
 from app.payouts.queries import PayoutQueries
 from app.payouts.structs import (
     AccountRequest,
@@ -135,6 +136,8 @@ def _details(data: AccountRequest) -> tuple[str, Details]:
         message = "Exactly one of stripe, paystack and bank is needed"
         raise error("VALIDATION_ERROR", errors=[{"field": "stripe", "message": message}])
     provider, details = found[0]
+    if provider == "stripe" and data.currency in UNPAYABLE:
+        raise error("VALIDATION_ERROR", errors=[{"field": "currency", "message": "Stripe pays nothing out in it here"}])
     if isinstance(details, BankDetails) and not _is_plausible(details.number):
         raise error("VALIDATION_ERROR", errors=[{"field": "bank.number", "message": "The IBAN has a slip in it"}])
     return provider, details

@@ -20,6 +20,8 @@ from msgspec import Meta
 
 from app.admin.structs import Adjustment
 from app.calls.structs import Call
+from app.payments.providers.protocol import Kind as FactKind
+from app.payments.providers.protocol import ProviderName
 from app.payments.structs import Payment
 from app.streams.structs import Stream
 
@@ -167,6 +169,19 @@ class PaymentState(Payment, kw_only=True, forbid_unknown_fields=True):
     """A payment as it is now, as `GET /payments/{id}` has it, and the transfer that gave its tokens."""
 
     transfer_id: Annotated[UUID | None, Meta(description="Null until it is paid.")]
+
+
+class PaymentEventOpened(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Something that a payment provider tells and nothing can be made of: `GET /admin/payments/events?open=true`."""
+
+    provider: ProviderName
+    event_id: str
+    kind: FactKind
+    outcome: Literal["unknown", "mismatch", "duplicate", "contradiction", "refused"]
+    error: Annotated[str | None, Meta(description="Why the ledger refused it.")]
+    payment_id: Annotated[UUID | None, Meta(description="Null where it is not known.")]
+    amount: Annotated[int | None, Meta(description="What the provider tells, in the minor unit of `currency`.")]
+    currency: str | None
 
 
 class StreamState(Stream, kw_only=True, forbid_unknown_fields=True):
@@ -376,6 +391,12 @@ _SPECS = (
     EventSpec("payment.refunded", PaymentState, _BUYER, "Money went back, and tokens with it, in whole or in part."),
     EventSpec("payment.disputed", PaymentState, _BUYER, "Its money is disputed: the tokens are taken back."),
     EventSpec("payment.restored", PaymentState, _BUYER, "A refund failed or a dispute was won: the tokens are back."),
+    EventSpec(
+        "payment_event.opened",
+        PaymentEventOpened,
+        _OPS,
+        "A provider tells something of a payment that a person has to look at; `outcome` says why.",
+    ),
     EventSpec("call.ringing", CallState, _PARTIES, "A fan calls."),
     EventSpec("call.accepted", CallState, _PARTIES, "The creator answered; the clock runs."),
     EventSpec("call.declined", CallState, _PARTIES, "The creator will not, or the fan hung up before an answer."),

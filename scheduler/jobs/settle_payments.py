@@ -51,26 +51,35 @@ async def settle_payments(context: JobContext) -> Outcome:
 
 async def _ask(context: JobContext, queries: SettlingQueries) -> int:
     """Ask providers what is due to be asked; how much came of it. A provider that is away is left alone for now."""
-    payments, refunds = await queries.claim_payments(PAYMENTS), await queries.claim_refunds(PAYMENTS)
+    payments, refunds = await queries.claim_payments(PAYMENTS), await queries.claim_refunds(1)
     # loading Stripe's library takes a second, and metering does not wait
     providers = await asyncio.to_thread(providers_of, context.settings) if payments or refunds else {}
     settling = Settling(queries, providers)
     silent: Counter[str] = Counter()
     done = 0
+
+    async def bring(order: Order | RefundOrder) -> int:
+        if order.provider not in providers or silent[order.provider] >= FAILURES:
+            return 0
+        try:
+            if isinstance(order, RefundOrder):
+                await settling.send_refund(order)
+                return 1
+            return await settling.ask(order, over=datetime.now(UTC) > order.expires_at + GRACE)
+        except ProviderUnavailable as exc:
+            silent[order.provider] += 1
+            log.warning("payment_not_answered", payment_id=str(order.payment_id), reason=str(exc))
+            return 0
+
     try:
-        orders: list[Order | RefundOrder] = [*payments, *refunds]
-        for order in orders:
-            if order.provider not in providers or silent[order.provider] >= FAILURES:
-                continue
-            try:
-                if isinstance(order, RefundOrder):
-                    await settling.send_refund(order)
-                    done += 1
-                else:
-                    done += await settling.ask(order, over=datetime.now(UTC) > order.expires_at + GRACE)
-            except ProviderUnavailable as exc:
-                silent[order.provider] += 1
-                log.warning("payment_not_answered", payment_id=str(order.payment_id), reason=str(exc))
+        for order in payments:
+            done += await bring(order)
+        # one after the other: nobody else gets it while it is asked for, which is for less than it was claimed for
+        for left in reversed(range(PAYMENTS)):
+            if not refunds:
+                break
+            done += await bring(refunds[0])
+            refunds = await queries.claim_refunds(1) if left else []
     finally:
         for provider in providers.values():
             await provider.close()

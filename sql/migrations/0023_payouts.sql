@@ -208,6 +208,7 @@ SELECT
                         'BIF', 'CLP', 'DJF', 'GNF', 'JPY', 'KMF', 'KRW', 'MGA', 'PYG', 'RWF', 'UGX', 'VND', 'VUV', 'XAF', 'XOF', 'XPF'
                     )
                     THEN 10000
+                WHEN s.currency IN ('BHD', 'JOD', 'KWD', 'OMR', 'TND') THEN 10
                 ELSE 100
             END
         ))

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from app.payments.pages import WHOLE_CURRENCIES
+from app.core.currencies import THOUSANDTHS, WHOLE_CURRENCIES
 from tests.conftest import Connect
 from tests.sql.refusals import NOBODY
 from tests.support.money import (
@@ -665,6 +665,6 @@ async def test_sales_count_the_rate_of_their_day(world: World) -> None:
     assert await margin(world.db) == [("token_sales", 7, 100)]
 
 
-async def test_which_currencies_have_no_minor_unit_is_said_once(world: World) -> None:
+async def test_which_currencies_have_other_minor_units_is_said_once(world: World) -> None:
     view: str = await world.db.fetchval("SELECT pg_get_viewdef('api.margin'::regclass)")
-    assert set(re.findall("'([A-Z]{3})'", view)) == WHOLE_CURRENCIES | {"UTC"}
+    assert set(re.findall("'([A-Z]{3})'", view)) == WHOLE_CURRENCIES | THOUSANDTHS | {"UTC"}

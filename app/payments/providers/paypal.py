@@ -40,16 +40,23 @@ from app.payments.providers.protocol import (
 )
 from app.payments.providers.wire import call
 
-WHOLE_CURRENCIES = ("JPY", "HUF", "TWD")
-"""PayPal has no decimals for these."""
+WHOLE_CURRENCIES = ("HUF", "TWD")
+"""PayPal takes no decimals of these, whose minor units are hundredths everywhere else."""
 TRANSMISSION = ("auth-algo", "cert-url", "transmission-id", "transmission-sig", "transmission-time")
 TOKEN_SLACK_SECONDS = 60
 MAX_DECIMALS = 40
 
 
 def decimal(amount: int, currency: str) -> str:
-    """Minor units as PayPal writes an amount: ``1900`` USD is ``19.00``."""
-    return str(amount) if currency in WHOLE_CURRENCIES else f"{amount // 100}.{amount % 100:02}"
+    """Minor units as PayPal writes an amount: ``1900`` USD is ``19.00``, JPY ``1900``. Raises ProviderRefused where
+    PayPal cannot take so much of it."""
+    if currency == "JPY":
+        return str(amount)
+    if currency in WHOLE_CURRENCIES:
+        if amount % 100:
+            raise ProviderRefused(f"PayPal takes whole {currency} only")
+        return str(amount // 100)
+    return f"{amount // 100}.{amount % 100:02}"
 
 
 def minor(value: Any, currency: str | None) -> int | None:
@@ -57,7 +64,7 @@ def minor(value: Any, currency: str | None) -> int | None:
     if not isinstance(value, str) or len(value) > MAX_DECIMALS:
         return None
     try:
-        found = Decimal(value) * (1 if currency in WHOLE_CURRENCIES else 100)
+        found = Decimal(value) * (1 if currency == "JPY" else 100)
     except InvalidOperation:
         return None
     whole = found.is_finite() and found == found.to_integral_value() and abs(found) < 2**63
@@ -176,6 +183,8 @@ class PayPal:
                 )
             elif status in ("DECLINED", "FAILED"):
                 facts.append(asked(order, "failed", found, reason=status.lower()))
+            elif status == "PENDING":  # money from a bank takes days
+                facts.append(asked(order, "other", found, reason="processing"))
         if at(found, "status") == "VOIDED":
             facts.append(asked(order, "failed", found, reason="voided"))
         return facts
@@ -224,7 +233,11 @@ class PayPal:
         if request_id is not None:
             headers["PayPal-Request-Id"] = request_id
             headers["Prefer"] = "return=representation"
-        return await call(self._http, method, path, headers=headers, **options)
+        try:
+            return await call(self._http, method, path, headers=headers, **options)
+        except ProviderUnavailable:
+            self._token_until = 0.0  # it may be the token that is over
+            raise
 
 
 def _record(info: Any) -> Record | None:

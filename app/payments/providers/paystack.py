@@ -208,6 +208,11 @@ def _refund_answer(found: Any) -> RefundAnswer:
     raise ProviderUnavailable(f"a refund that is {status}")
 
 
+def _nameless(kind: Kind, body: bytes) -> str:
+    """Two refunds of a payment may have no name yet; a repetition is the same byte for byte."""
+    return f":{hashlib.sha256(body).hexdigest()[:32]}" if kind in ("refunded", "refund_failed") else ""
+
+
 def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
     """There is no event id: what an event is about, and its name, tell it from others."""
     kind: Kind = "other"
@@ -231,8 +236,8 @@ def _fact(name: str, about: dict[str, Any], body: bytes) -> Fact:
     amount = _kobo(about.get("amount")) if not name.startswith("charge.dispute") else whole(about.get("refund_amount"))
     return Fact(
         provider="paystack",
-        event_id=f"{name}:{charge or text(about.get('reference')) or text(about.get('id')) or '-'}"[:200]
-        + (f":{item}"[:55] if item else ""),
+        event_id=f"{name}:{charge or text(about.get('reference')) or text(about.get('id')) or '-'}"[:190]
+        + (f":{item}"[:64] if item else _nameless(kind, body)),
         type=name,
         kind=kind,
         body=body,

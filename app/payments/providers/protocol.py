@@ -147,7 +147,7 @@ class Provider(Protocol):
         """Give money back, once for each refund, however often it is asked. Raises ProviderRefused."""
 
     async def fetch(self, order: Order) -> list[Fact]:
-        """What the provider says of a payment now; nothing where there is nothing to tell yet."""
+        """What the provider says of a payment now; nothing where nobody has paid (yet). ``other``: it is under way."""
 
     async def list_day(self, day: date) -> list[Record]:
         """All that was taken and given back on a day (UTC)."""
@@ -187,7 +187,8 @@ def text(value: Any) -> str | None:
     """A text or a whole number as text; None for anything else."""
     if isinstance(value, bool):
         return None
-    return str(value) if isinstance(value, (str, int)) and value != "" else None
+    # U+0000 cannot be stored: better without it than not kept at all
+    return str(value).replace("\0", "") or None if isinstance(value, (str, int)) else None
 
 
 def whole(value: Any) -> int | None:

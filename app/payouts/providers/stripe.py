@@ -11,11 +11,14 @@ from typing import Any
 
 import httpx
 
+from app.core.currencies import THOUSANDTHS, WHOLE_CURRENCIES
 from app.core.outside import client
 from app.payouts.details import StripeDetails
 from app.payouts.providers import MINOR, Order, Refused, Report, State, Unheard, ask
 
 VERSION = "2025-03-31.basil"
+UNPAYABLE = WHOLE_CURRENCIES | THOUSANDTHS | {"HUF", "ISK", "TWD", "UGX"}
+"""Stripe counts these otherwise than in hundredths, or pays out whole units only: accounts in them are not taken."""
 PAGES = 20
 """At most this many pages of payouts are looked through for one."""
 SLACK_SECONDS = 3600
@@ -31,9 +34,16 @@ class Stripe:
 
     async def send(self, order: Order) -> Report:
         """The transfer, unless it is there, then the payout. A payout that is refused takes the transfer back."""
+        if order.currency in UNPAYABLE:
+            return Report("failed", reason="currency")
         async with client(self._url, self._seconds, self._key) as http:
             try:
                 transfer = await self._transfer(http, order)
+            except Refused as exc:  # that it is not told does not mean that it is not there
+                return Report("not_sent", reason=_reason(exc))
+            except Unheard as exc:
+                return Report(exc.state, reason=exc.reason)
+            try:
                 if transfer is None:
                     transfer = await self._make_transfer(http, order)
                 if transfer.get("reversed"):

@@ -3,7 +3,7 @@
 -- Decides  an event that is done with changes nothing. What the ledger refuses (a frozen wallet) is undone, noted, and
 --          tried again later; so is what no payment is known for yet
 -- Writes   payment_events; payments, payment_refunds, payment_disputes, payment_transfers; wallets, transfers, entries,
---          refunds, outbox
+--          refunds, outbox; 'payment_event.opened' for operators when it begins to wait for a person
 -- Errors   TS252 PAYMENT_EVENT_NOT_FOUND
 CREATE OR REPLACE FUNCTION api.settle_payment(
     p_provider text,
@@ -68,6 +68,18 @@ BEGIN
                 THEN clock_timestamp() + least(interval '30 seconds' * 2 ^ least(e.tries, 12), interval '1 day')
         END
     WHERE e.provider = p_provider AND e.event_id = p_event;
+    IF
+        outcome IN ('unknown', 'mismatch', 'duplicate', 'contradiction', 'refused') AND outcome <> v_event.outcome
+    THEN
+        INSERT INTO core.outbox (type, channels, payload)
+        VALUES (
+            'payment_event.opened', ARRAY['ops'],
+            jsonb_build_object(
+                'provider', p_provider, 'event_id', p_event, 'kind', v_event.kind, 'outcome', outcome, 'error', error,
+                'payment_id', v_payment.id, 'amount', v_event.amount, 'currency', v_event.currency
+            )
+        );
+    END IF;
     status := (SELECT p.status FROM core.payments AS p WHERE p.id = v_payment.id);
 END;
 $$;

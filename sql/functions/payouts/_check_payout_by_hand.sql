@@ -11,7 +11,7 @@ AS $$
 BEGIN
     PERFORM core._check_operator(p_actor, p_payout.user_id);
     IF
-        p_actor IS NOT NULL AND p_payout.provider <> 'manual' AND p_payout.status = 'processing'
+        p_actor IS NOT NULL AND p_payout.provider <> 'manual' AND p_payout.status IN ('processing', 'paid')
         AND p_payout.processing_at + make_interval(days => core._rate('payout_override')::integer) > clock_timestamp()
     THEN
         PERFORM core._raise(

@@ -22,6 +22,7 @@ DECLARE
     v_account core.payout_accounts;
     v_stored jsonb;
     v_price numeric;
+    v_money numeric;
     v_minimum bigint;
     v_day timestamptz;
     v_count bigint;
@@ -55,9 +56,8 @@ BEGIN
 
     v_price := core._rate('token_value', 'TOKEN');
     v_minimum := core._rate('minimum_payout', 'TOKEN');
-    v_payout.value := floor(p_amount * v_price * 10000);
-    v_payout.payout_amount := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
-    IF p_amount < v_minimum OR (v_payout.payout_amount > 0) IS NOT TRUE THEN
+    v_money := floor(p_amount * v_price / nullif(core._rate('currency_value', p_scope => lower(v_account.currency)), 0) * 100) * 100;
+    IF p_amount < v_minimum OR (v_money > 0) IS NOT TRUE THEN
         PERFORM core._raise(
             'TS160', 'PAYOUT_TOO_SMALL', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'Ask for more at once.'
         );
@@ -97,6 +97,14 @@ BEGIN
         );
     END IF;
 
+    -- what is held is there, so it is no more than a wallet holds
+    IF greatest(v_money, p_amount * v_price * 10000) > 1000000000000000000 THEN
+        PERFORM core._raise(
+            'TS102', 'INVALID_AMOUNT', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'It is too much at once.'
+        );
+    END IF;
+    v_payout.value := floor(p_amount * v_price * 10000);
+    v_payout.payout_amount := v_money;
     v_payout.id := core.uuid7();
     v_hold := core._place_hold(
         v_wallet_id, p_amount, make_interval(days => core._rate('payout_open')::integer), NULL, 'payout', v_payout.id::text,
