@@ -224,7 +224,7 @@ class Payments:
         if not order.replayed:
             try:
                 await self._settling.send_refund(order)
-            except ProviderUnavailable as exc:
+            except (ProviderUnavailable, TesseraError) as exc:  # written it is: the job brings it to its end
                 log.warning("refund_not_answered", refund_id=str(order.refund_id), reason=str(exc))
         return Replayable(answer, order.replayed)
 

@@ -56,6 +56,7 @@ async def _ask(context: JobContext, queries: SettlingQueries) -> int:
     providers = await asyncio.to_thread(providers_of, context.settings) if payments or refunds else {}
     settling = Settling(queries, providers)
     silent: Counter[str] = Counter()
+    refused: list[asyncpg.PostgresError] = []
     done = 0
 
     async def bring(order: Order | RefundOrder) -> int:
@@ -69,7 +70,10 @@ async def _ask(context: JobContext, queries: SettlingQueries) -> int:
         except ProviderUnavailable as exc:
             silent[order.provider] += 1
             log.warning("payment_not_answered", payment_id=str(order.payment_id), reason=str(exc))
-            return 0
+        except asyncpg.PostgresError as exc:
+            refused.append(exc)
+            log.error("payment_not_noted", payment_id=str(order.payment_id), reason=repr(exc))
+        return 0
 
     try:
         for order in payments:
@@ -83,4 +87,6 @@ async def _ask(context: JobContext, queries: SettlingQueries) -> int:
     finally:
         for provider in providers.values():
             await provider.close()
+    if refused:
+        raise refused[0]
     return done

@@ -19,15 +19,21 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from app.payments.pages import money
+from app.payments.providers.paypal import decimal, minor
+from app.payments.providers.protocol import ProviderRefused
+from app.payments.providers.stripe import Stripe
 from app.settings import Settings
 from scheduler.process import Runner
 from scheduler.registry import JobContext, all_jobs
 from tests.api.people import Person, api, register, register_admin, slug
 from tests.api.test_streams import NOBODY, get, post
 from tests.support.application import running_client
+from tests.support.money import set_status
 from tests.support.postgres import Clone, Connection
 from tests.support.providers import (
     PAYSTACK_KEY,
+    STRIPE_KEY,
     STRIPE_SECRET,
     Fake,
     FakePayPal,
@@ -241,9 +247,7 @@ async def test_what_nobody_pays_fails_when_it_is_over(shop: Shop, provider: str)
     payment = await shop.opened(provider)
     assert await shop.work()
     assert (await shop.payment(payment))["status"] == "pending"
-    await shop.db.execute("SET session_replication_role = replica")
-    await shop.db.execute("UPDATE core.payments SET expires_at = now() - interval '1 hour'")
-    await shop.db.execute("RESET session_replication_role")
+    await over(shop)
     assert await shop.work()
     kept = await shop.payment(payment)
     assert (kept["status"], kept["failure"]) == ("failed", "expired")
@@ -826,3 +830,171 @@ async def test_two_secrets_while_one_rotates(shop: Shop, database: Clone) -> Non
         several = stripe_headers(body)["Stripe-Signature"].replace(",v1=", f",v1={'0' * 64},v1=")
         answer = await client.post(api("/webhooks/payment/stripe"), content=body, headers={"Stripe-Signature": several})
         assert answer.status_code == 200
+
+
+async def test_payments_of_connected_accounts_are_not_ours(shop: Shop) -> None:
+    payment = await shop.opened("stripe")
+    # somebody who is paid by Stripe pays themselves, with our metadata
+    about = {"id": "pi_own", "amount_received": 1900, "currency": "usd", "metadata": {"payment_id": payment}}
+    body = json.dumps(stripe_event("payment_intent.succeeded", about, account="acct_1MTfjCQ9PRzxEwkZ")).encode()
+    answer = await shop.hook("stripe", body, stripe_headers(body))
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "ignored"})
+    assert ((await shop.payment(payment))["status"], await shop.balance()) == ("pending", 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "live", "kind"),
+    [
+        ("sk_live_1", False, "other"),
+        ("rk_live_1", False, "other"),
+        ("sk_live_1", True, "paid"),
+        (STRIPE_KEY, False, "paid"),
+    ],
+)
+async def test_test_money_is_none_where_the_key_is_live(key: str, live: bool, kind: str) -> None:
+    stripe = Stripe(key, (STRIPE_SECRET,), "http://127.0.0.1:9")
+    body = json.dumps(stripe_event("payment_intent.succeeded", {"id": "pi_1"}, livemode=live)).encode()
+    fact = await stripe.verify_webhook({"stripe-signature": stripe_headers(body)["Stripe-Signature"]}, body)
+    assert (fact.kind, fact.body) == (kind, body)
+    await stripe.close()
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "told"),
+    [
+        (1900, "USD", "19.00"),
+        (1905, "EUR", "19.05"),
+        (1900, "JPY", "1900"),
+        (190_000, "HUF", "1900"),
+        (100, "TWD", "1"),
+    ],
+)
+def test_amounts_as_paypal_writes_them(amount: int, currency: str, told: str) -> None:
+    assert decimal(amount, currency) == told
+    assert minor(told, currency) == amount
+
+
+def test_paypal_takes_no_part_of_a_forint() -> None:
+    with pytest.raises(ProviderRefused):
+        decimal(190_050, "HUF")
+
+
+async def test_receipts_in_currencies_of_all_kinds() -> None:
+    assert [money(1905, currency) for currency in ("USD", "JPY", "KWD")] == ["19.05 USD", "1905 JPY", "1.905 KWD"]
+
+
+@pytest.mark.parametrize("provider", ["stripe", "paypal"])
+async def test_money_that_is_under_way_has_not_failed(shop: Shop, provider: str) -> None:
+    payment = await shop.opened(provider)
+    if provider == "stripe":
+        session = next(iter(shop.stripe.sessions.values()))
+        session |= {"status": "complete", "payment_intent": f"pi_{payment}"}
+    else:
+        shop.paypal.approve(payment)
+        assert await shop.work()  # captured
+        capture = next(iter(shop.paypal.orders.values()))["purchase_units"][0]["payments"]["captures"][0]
+        assert (await shop.payment(payment))["status"] == "paid"
+        payment = await shop.opened(provider)
+        order = shop.paypal.approve(payment)
+        order["status"] = "COMPLETED"
+        order["purchase_units"][0]["payments"] = {"captures": [capture | {"id": "CAP2", "status": "PENDING"}]}
+    await over(shop)
+    for _ in range(2):
+        assert await shop.work()
+        assert (await shop.payment(payment))["status"] == "pending"
+    if provider == "stripe":
+        session["payment_status"] = "paid"
+    else:
+        order["purchase_units"][0]["payments"]["captures"][0]["status"] = "COMPLETED"
+    assert await shop.work()
+    assert (await shop.payment(payment))["status"] == "paid"
+
+
+async def over(shop: Shop) -> None:
+    """Nobody can pay any more."""
+    await shop.db.execute("SET session_replication_role = replica")
+    await shop.db.execute("UPDATE core.payments SET expires_at = now() - interval '1 hour'")
+    await shop.db.execute("RESET session_replication_role")
+
+
+async def test_money_that_came_late_and_was_never_told_of(shop: Shop) -> None:
+    payment = await shop.opened("paystack")
+    await over(shop)
+    assert await shop.work()
+    assert (await shop.payment(payment))["status"] == "failed"
+    shop.paystack.pay(payment)  # its page is open still
+    assert await shop.work()
+    assert (await shop.payment(payment))["status"] == "failed"
+    assert await shop.work("reconcile-payments")
+    for _ in range(2):
+        assert await shop.work()
+        assert ((await shop.payment(payment))["status"], await shop.balance()) == ("paid", 200)
+
+
+async def test_refunds_of_paystack_without_a_name(shop: Shop) -> None:
+    payment = await shop.paid("paystack")
+    for amount in (190, 380):
+        path = f"/admin/payments/{payment}/refund"
+        assert (await post(shop.client, shop.admin, path, {"reason": "x", "amount": amount})).status_code == 201
+    assert await shop.balance() == 140
+    for amount in (190, 380):
+        about = {"transaction_reference": payment, "refund_reference": None, "amount": str(amount), "currency": "USD"}
+        body = json.dumps({"event": "refund.failed", "data": about}).encode()
+        for outcome in ("applied", "repeated"):
+            told = await shop.hook("paystack", body, paystack_headers(body))
+            assert told.json()["outcome"] == outcome
+    assert await shop.balance() == 200
+
+
+async def test_two_schedulers_ask_for_each_refund_once(shop: Shop) -> None:
+    payment = await shop.paid("paystack")
+    for _ in range(3):
+        shop.paystack.down = 1
+        path = f"/admin/payments/{payment}/refund"
+        assert (await post(shop.client, shop.admin, path, {"reason": "x", "amount": 190})).status_code == 201
+    assert shop.paystack.refunds == []
+    await shop.due()
+    await asyncio.gather(*(shop.runner.run(JOBS["settle-payments"]) for _ in range(2)))
+    assert len(shop.paystack.refunds) == 3
+    assert await shop.balance() == 140
+
+
+async def test_a_token_of_paypal_that_is_over(shop: Shop) -> None:
+    await shop.opened("paypal")
+    shop.paypal.token = "A22"
+    assert slug(await shop.checkout("paypal")) == "PROVIDER_UNAVAILABLE"
+    await shop.opened("paypal")
+
+
+async def test_a_refund_is_not_made_anew_when_stripe_has_forgotten_its_key(shop: Shop) -> None:
+    payment = await shop.paid("stripe")
+    path = f"/admin/payments/{payment}/refund"
+    shop.stripe.cut = 1
+    assert (await post(shop.client, shop.admin, path, {"reason": "x", "amount": 190})).status_code == 201
+    shop.stripe.refund_status = "pending"
+    assert (await post(shop.client, shop.admin, path, {"reason": "x", "amount": 380})).status_code == 201
+    shop.stripe.keys.clear()
+    for _ in range(2):
+        assert await shop.work()
+    rows = await shop.db.fetch("SELECT amount, status FROM api.payment_refunds ORDER BY amount")
+    assert [tuple(row) for row in rows] == [(190, "done"), (380, "pending")]
+    assert sorted(refund["amount"] for refund in shop.stripe.refunds.values()) == [190, 380]
+    next(it for it in shop.stripe.refunds.values() if it["amount"] == 380)["status"] = "succeeded"
+    assert await shop.work()
+    assert await shop.db.fetchval("SELECT count(*) FROM api.payment_refunds WHERE status = 'done'") == 2
+    assert await shop.balance() == 140
+
+
+async def test_a_refund_that_cannot_be_undone_waits(shop: Shop) -> None:
+    payment = await shop.paid("stripe")
+    path = f"/admin/payments/{payment}/refund"
+    shop.stripe.down = 1
+    assert (await post(shop.client, shop.admin, path, {"reason": "x"})).status_code == 201
+    shop.stripe.sessions.clear()  # nothing to give back
+    wallet = await shop.db.fetchval("SELECT wallet_id FROM api.wallets WHERE owner_id = $1", shop.buyer.id)
+    await set_status(shop.db, wallet, "frozen")
+    assert not await shop.work()
+    assert await shop.db.fetchval("SELECT status FROM api.payment_refunds") == "pending"
+    await set_status(shop.db, wallet, "active")
+    assert await shop.work()
+    assert (await shop.db.fetchval("SELECT status FROM api.payment_refunds"), await shop.balance()) == ("failed", 200)

@@ -196,6 +196,34 @@ async def test_our_own_empty_purse_is_not_the_creators_fault(
     assert (await status(db, made), payers.paid(made)) == (("paid", None), 1)
 
 
+async def test_what_cannot_be_looked_for_has_not_failed(
+    scheduler: Runners, db: Connection, payers: Payers, star: Person
+) -> None:
+    payers.faults = ["none", 500]  # the transfer is made, the payout is not
+    made = await asked(db, star, payers, "stripe")
+    runner = scheduler(payers.settings(Settings()))
+    await run(runner, db, made, 2)
+    assert (await payout(db, made))["provider_state"] == "not_found"
+    payers.tells_nothing = True
+    await run(runner, db, made)
+    assert ((await payout(db, made))["provider_state"], await status(db, made)) == ("not_sent", ("processing", None))
+    payers.tells_nothing = False
+    payers._keys = {key: answer for key, answer in payers._keys.items() if answer[0] < 500}
+    await run(runner, db, made, 2)
+    assert (await status(db, made), payers.paid(made), len(payers.transfers)) == (("paid", None), 1, 1)
+
+
+async def test_stripe_is_not_told_yen_in_hundredths(
+    scheduler: Runners, db: Connection, payers: Payers, star: Person
+) -> None:
+    await db.execute("SELECT api.set_rate('currency_value', 0.0067, NULL, 'jpy')")
+    settings = payers.settings(Settings())
+    made = await ask(db, star, 2000, await real_account(db, star.id, settings, currency="JPY"))
+    await run(scheduler(settings), db, made)
+    assert (await status(db, made), payers.requests) == (("failed", "currency"), [])
+    assert await balance(db, star.wallet) == 10_000
+
+
 @BOTH
 async def test_while_a_provider_is_away_nothing_is_lost(
     scheduler: Runners, db: Connection, payers: Payers, star: Person, provider: str

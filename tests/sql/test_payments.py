@@ -232,6 +232,10 @@ async def test_what_pays_for_nothing(world: World, app_conn: Connection, change:
     assert row is not None
     assert row["open"] == (outcome in ("mismatch", "unknown"))
     assert (row["due_at"] is not None) == (outcome == "unknown")
+    # operators are told once, however often it is tried
+    await world.db.execute(SETTLE, fact.provider, fact.id)
+    told_of = await world.db.fetch("SELECT channels FROM core.outbox WHERE type = 'payment_event.opened'")
+    assert [event["channels"] for event in told_of] == [["ops"]] * row["open"]
 
 
 async def test_a_second_charge_is_for_a_person(world: World, app_conn: Connection, dba_conn: Connection) -> None:

@@ -179,6 +179,13 @@ class TestRequest:
         # 50 dollars are 71,428.571… naira: whole kobo, rounded down
         assert (got["value"], got["currency"], got["payout_amount"]) == (50 * MONEY, "NGN", 714_285_700)
 
+    async def test_more_than_can_be_counted(self, world: World, app_conn: Connection) -> None:
+        star = await creator(world)
+        account = await account_of(world.db, star, "paystack", "IDR")
+        await world.db.execute("SELECT api.set_rate('currency_value', 0.000000000000001, NULL, 'idr')")
+        refusal = await refused(app_conn, REQUEST, star.id, 10_000, account, None)
+        assert (refusal.slug, refusal.facts["maximum"]) == ("INVALID_AMOUNT", 2)
+
     async def test_a_day_has_limits(self, world: World, app_conn: Connection) -> None:
         star = await creator(world, 300_000)
         account = await account_of(world.db, star)
@@ -322,6 +329,17 @@ class TestFlow:
             assert (await balance(world.db, star.wallet), await clearing(world.db)) == (10_000, 0)
         assert await world.db.fetchval(issued) == before
         assert await world.db.fetch("SELECT * FROM api.payout_days") == []
+
+    async def test_what_a_provider_has_paid_is_the_providers_to_take_back(self, world: World) -> None:
+        star = await creator(world)
+        made = await sent(world, star)
+        await world.db.execute(SETTLE, made, None, None)
+        for call in (FAIL, SETTLE):
+            arguments = (made, "came_back", None, world.admin.id) if call == FAIL else (made, "ref", world.admin.id)
+            assert (await refused(world.db, call, *arguments)).slug == "PAYOUT_WITH_PROVIDER"
+        await rate(world.db, "payout_override", 0, None)
+        await world.db.execute(FAIL, made, "came_back", None, world.admin.id)
+        assert await balance(world.db, star.wallet) == 10_000
 
     async def test_failed_before_it_was_sent(self, world: World) -> None:
         star = await creator(world)

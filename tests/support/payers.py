@@ -44,6 +44,8 @@ class Payers:
         """What becomes of payouts that are made from now on."""
         self.refuses: str | None = None
         """The code with which the next ones are refused."""
+        self.tells_nothing = False
+        """Stripe refuses to list transfers."""
         self.transfers: dict[str, dict[str, Any]] = {}
         self.payouts: dict[str, dict[str, Any]] = {}
         self.paystack: dict[str, dict[str, Any]] = {}
@@ -111,6 +113,8 @@ class Payers:
         return self._keys[key]
 
     def _stripe_reads(self, path: str, query: dict[str, str], account: str | None) -> Answer:
+        if path == "/v1/transfers" and self.tells_nothing:
+            return 400, {"error": {"type": "invalid_request_error", "code": "api_version"}}
         if path == "/v1/transfers":
             rows = [t for t in self.transfers.values() if t["transfer_group"] == query["transfer_group"]]
         elif path == "/v1/payouts":

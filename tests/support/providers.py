@@ -350,6 +350,7 @@ class FakePayPal(Fake):
         self.done: dict[str, Answer] = {}
         self.refunds: list[dict[str, Any]] = []
         self.refund_status = "COMPLETED"
+        self.token = "A21"
         self._key = uuid4().hex.encode()
 
     def settings(self, base: Settings) -> Settings:
@@ -367,8 +368,8 @@ class FakePayPal(Fake):
             given = base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
             if given != f"{PAYPAL_ID}:{PAYPAL_SECRET}":
                 return 401, {"error": "invalid_client"}
-            return 200, {"access_token": "A21", "expires_in": 32400}
-        if request.headers.get("authorization") != "Bearer A21":
+            return 200, {"access_token": self.token, "expires_in": 32400}
+        if request.headers.get("authorization") != f"Bearer {self.token}":
             return 401, {"name": "AUTHENTICATION_FAILURE"}
         if request.path == "/v1/notifications/verify-webhook-signature":
             return 200, {"verification_status": "SUCCESS" if self._is_mine(request.body) else "FAILURE"}

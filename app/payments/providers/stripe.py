@@ -3,7 +3,8 @@
 The library is loaded only where Stripe is configured. A charge is told by its PaymentIntent everywhere.
 
 Connected accounts (to which payouts go) make payments of their own, with whatever metadata their owners like, and
-Stripe tells us of them too: none of that is money of ours. Nor is what was paid in test mode, where the key is a live one.
+Stripe tells us of them too: none of that is money of ours. Nor is what was paid in test mode, where the key is a live
+one.
 """
 
 from __future__ import annotations
@@ -118,26 +119,34 @@ class Stripe:
 
     async def refund(self, order: RefundOrder) -> RefundAnswer:
         async with self._errors():
-            made = await self._api.refunds.create_async(
-                {
-                    "payment_intent": order.charge,
-                    "amount": order.amount,
-                    "metadata": {"refund_id": str(order.refund_id), "payment_id": str(order.payment_id)},
-                },
-                {"idempotency_key": str(order.refund_id)},
-            )
-        status = str(getattr(made, "status", None) or "pending")
+            # Stripe forgets keys after a day: one that may have been made is looked for before it is asked for
+            made = await self._refund_of(order) if order.tries else None
+            if made is None:
+                made = _plain(
+                    await self._api.refunds.create_async(
+                        {
+                            "payment_intent": order.charge,
+                            "amount": order.amount,
+                            "metadata": {"refund_id": str(order.refund_id), "payment_id": str(order.payment_id)},
+                        },
+                        {"idempotency_key": str(order.refund_id)},
+                    )
+                )
+        status, name = text(made.get("status")), text(made.get("id"))
         if status == "succeeded":
-            return RefundAnswer("done", made.id)
+            return RefundAnswer("done", name)
         if status in ("failed", "canceled"):
-            return RefundAnswer("failed", made.id, getattr(made, "failure_reason", None) or status)
-        return RefundAnswer("pending", made.id)
+            return RefundAnswer("failed", name, text(made.get("failure_reason")) or status)
+        return RefundAnswer("pending", name)
 
     async def fetch(self, order: Order) -> list[Fact]:
         if order.reference is None:
             return []
-        async with self._errors():
-            session = await self._api.checkout.sessions.retrieve_async(order.reference)
+        try:
+            async with self._errors():
+                session = await self._api.checkout.sessions.retrieve_async(order.reference)
+        except ProviderRefused:
+            return []  # it does not know it: another account's
         told = _plain(session)
         if told.get("payment_status") == "paid":
             return [_paid(order, told)]
@@ -189,6 +198,11 @@ class Stripe:
 
     async def close(self) -> None:
         await self._http.close_async()
+
+    async def _refund_of(self, order: RefundOrder) -> dict[str, Any] | None:
+        found = await self._api.refunds.list_async({"payment_intent": order.charge, "limit": PAGE})
+        refunds = map(_plain, found.data)
+        return next((it for it in refunds if at(it, "metadata", "refund_id") == str(order.refund_id)), None)
 
     async def _of_day(self, service: Any, day: date) -> AsyncIterator[dict[str, Any]]:
         start = datetime.combine(day, datetime.min.time(), UTC)

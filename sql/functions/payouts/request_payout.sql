@@ -97,10 +97,15 @@ BEGIN
         );
     END IF;
 
-    -- what is held is there, so it is no more than a wallet holds
+    -- a currency may be worth next to nothing
     IF greatest(v_money, p_amount * v_price * 10000) > 1000000000000000000 THEN
         PERFORM core._raise(
-            'TS102', 'INVALID_AMOUNT', jsonb_build_object('amount', p_amount, 'minimum', v_minimum), 'It is too much at once.'
+            'TS102', 'INVALID_AMOUNT',
+            jsonb_build_object(
+                'amount', p_amount, 'minimum', v_minimum,
+                'maximum', floor(p_amount * 1000000000000000000 / greatest(v_money, p_amount * v_price * 10000))::bigint
+            ),
+            'It is too much at once.'
         );
     END IF;
     v_payout.value := floor(p_amount * v_price * 10000);
