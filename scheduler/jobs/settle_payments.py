@@ -79,11 +79,9 @@ async def _ask(context: JobContext, queries: SettlingQueries) -> int:
         for order in payments:
             done += await bring(order)
         # one after the other: nobody else gets it while it is asked for, which is for less than it was claimed for
-        for left in reversed(range(PAYMENTS)):
-            if not refunds:
-                break
-            done += await bring(refunds[0])
-            refunds = await queries.claim_refunds(1) if left else []
+        for _ in range(PAYMENTS):
+            done += sum([await bring(order) for order in refunds])
+            refunds = await queries.claim_refunds(1) if refunds else []
     finally:
         for provider in providers.values():
             await provider.close()

@@ -1,6 +1,6 @@
-"""Stripe's adapter against localstripe, a Stripe that is not ours: its signatures, refunds and payment methods.
+"""Stripe's adapters against localstripe, a Stripe that is not ours: its signatures, refunds, payment methods, payouts.
 
-localstripe has no Checkout Sessions and no disputes: those are told by tests/support/providers.py.
+localstripe has no Checkout Sessions, no disputes and no connected accounts: those are told by tests/support.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import asyncio
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -18,11 +20,14 @@ import pytest_asyncio
 
 from app.payments.providers.protocol import ProviderRefused, RefundOrder
 from app.payments.providers.stripe import Stripe
+from app.payouts.details import StripeDetails
+from app.payouts.providers import Order
+from app.payouts.providers.stripe import Stripe as Payer
 from tests.concurrency.test_payment_storm import api_process, free_port
 from tests.support.money import balance, person
 from tests.support.payments import open_payment, state
 from tests.support.postgres import Clone, Connection
-from tests.support.providers import STRIPE_KEY, STRIPE_SECRET
+from tests.support.providers import STRIPE_KEY, STRIPE_SECRET, Answer, Fake, Request, running
 
 SECONDS = 30
 
@@ -118,6 +123,56 @@ async def test_a_payment_that_localstripe_tells_of_and_gives_back(
     assert (answer.status, answer.failure) == ("done", None)
     told = (await localstripe.get(f"/v1/refunds/{answer.provider_refund}")).json()
     assert (told["amount"], told["metadata"]["refund_id"]) == (200, str(order.refund_id))
+    again = await stripe.refund(msgspec.structs.replace(order, tries=1))
+    assert again == answer
+    assert len((await localstripe.get("/v1/refunds", params={"payment_intent": intent})).json()["data"]) == 1
     with pytest.raises(ProviderRefused):
         await stripe.refund(msgspec.structs.replace(order, charge="pi_none"))
     await stripe.close()
+
+
+class Connect(Fake):
+    """What localstripe lacks: transfers to connected accounts, and payouts since a time. All else is localstripe's."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__()
+        self.behind = behind
+        self.transfers: list[dict[str, Any]] = []
+
+    def answer(self, request: Request) -> Answer:
+        if request.path.endswith("/reversals"):
+            self.transfers[0]["reversed"] = True
+            return 200, {"id": "trr_1"}
+        if request.path == "/v1/transfers" and request.method == "POST":
+            self.transfers.append({"id": "tr_1", "reversed": False} | request.form)
+        if request.path == "/v1/transfers":
+            return 200, self.transfers[0] if request.method == "POST" else {"data": self.transfers, "has_more": False}
+        answer = httpx.request(
+            request.method,
+            f"{self.behind}{request.path}",
+            params={name: value for name, value in request.query.items() if name != "created[gte]"},
+            content=request.body,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            auth=(STRIPE_KEY, ""),
+        )
+        return answer.status_code, answer.json()
+
+
+async def test_payouts_of_localstripe(localstripe: httpx.AsyncClient) -> None:
+    async with running(lambda: Connect(str(localstripe.base_url).rstrip("/"))) as connect:
+        payer = Payer(connect.url, STRIPE_KEY, SECONDS)
+        details = StripeDetails(account="acct_1MTfjCQ9PRzxEwkZ")
+        order = Order(uuid4(), 1_005_000, "EUR", details, None, datetime.now(UTC))
+        assert (await payer.fetch(order)).state == "not_found"
+        sent = await payer.send(order)
+        assert (sent.state, sent.amount, sent.currency) == ("pending", 1_005_000, "EUR")
+        assert await payer.fetch(order) == sent  # found by what is written on it
+        order = order._replace(reference=sent.reference)
+        assert await payer.fetch(order) == sent
+        await make(localstripe, f"payouts/{sent.reference}", status="paid")
+        assert (await payer.fetch(order)).state == "paid"
+        await make(localstripe, f"payouts/{sent.reference}", status="failed", failure_code="account_closed")
+        failed = await payer.fetch(order)
+        assert (failed.state, failed.reason) == ("failed", "account_closed")
+        assert [transfer["reversed"] for transfer in connect.transfers] == [True]
+        assert len((await localstripe.get("/v1/payouts")).json()["data"]) == 1
