@@ -88,6 +88,7 @@ class Stripe:
                     "success_url": order.success_url,
                     "cancel_url": order.cancel_url,
                     "expires_at": int(order.expires_at.timestamp()),
+                    "adaptive_pricing": {"enabled": False},  # another currency would be a mismatch
                     "metadata": metadata,
                     "payment_intent_data": {"metadata": metadata, "setup_future_usage": "on_session"},
                     "line_items": [
