@@ -60,6 +60,7 @@ WEBHOOK_ERRORS = (
     "VALIDATION_ERROR",
     "PAYLOAD_TOO_LARGE",
     "PROVIDER_UNAVAILABLE",
+    "RATE_LIMITED",
 )
 WEBHOOK = raises(*WEBHOOK_ERRORS) | {
     "reads": {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -182,7 +183,9 @@ async def remove_method(method_id: FromPath[str], actor: CurrentActor, desk: Des
 
 
 async def _receive(name: ProviderName, request: AnyRequest, desk: Payments) -> EventAnswer:
-    return EventAnswer(outcome=await desk.receive(name, request.headers, await request.body()))
+    return EventAnswer(
+        outcome=await desk.receive(name, request.headers, await request.body(), info_of(request.scope).address)
+    )
 
 
 @post(
@@ -283,7 +286,7 @@ async def sandbox_press(
     payment = await queries.payment_by(payment_id, "sandbox")
     kind: Literal["paid", "failed"] = "paid" if button == "pay" else "failed"
     body = desk.sandbox.event(kind, payment_id, payment.amount, payment.currency)
-    await desk.receive("sandbox", {SIGNATURE: desk.sandbox.sign(body)}, body)
+    await desk.receive("sandbox", {SIGNATURE: desk.sandbox.sign(body)}, body, info_of(request.scope).address)
     after = await queries.payment_by(payment_id, "sandbox")
     link = await queries.way_back(payment_id, kind == "paid")
     return html(request, pages.notice("Sandbox", f"This payment is {after.status}.", link))

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import structlog
 
+from app.accounts.service import limit_address
+from app.core.auth import check_limit
 from app.core.context import AppContext, RequestInfo
 from app.core.errors import TesseraError, error
 from app.core.metrics import PAYMENT_EVENTS
@@ -132,6 +134,7 @@ class Payments:
 
     def __init__(self, context: AppContext) -> None:
         self._settings = context.settings
+        self._limits = context.limits
         self._queries = context.get(PaymentQueries)
         self._providers = providers_of(context.settings)
         self._settling = Settling(SettlingQueries(context.database), self._providers)
@@ -194,10 +197,12 @@ class Payments:
         )
         return Replayable(receipt, replayed)
 
-    async def receive(self, name: ProviderName, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def receive(self, name: ProviderName, headers: Mapping[str, str], body: bytes, address: str) -> Outcome:
         """Take in a webhook. Errors: PROVIDER_NOT_CONFIGURED, PAYMENT_SIGNATURE_INVALID, MALFORMED_JSON,
-        PROVIDER_UNAVAILABLE (the provider repeats it)."""
+        PROVIDER_UNAVAILABLE (the provider repeats it), RATE_LIMITED."""
         provider = self.provider(name)
+        if name == "paypal":  # which is asked about each: nobody is to have us ask as often as they like
+            check_limit(self._limits.address.hit(limit_address(address)), "address")
         try:
             fact = await provider.verify_webhook(headers, body)
         except SignatureInvalid as exc:
