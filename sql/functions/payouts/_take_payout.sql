@@ -4,7 +4,7 @@
 --          is over
 -- Writes   payouts, holds, wallets, transfers (payout), entries, captures, outbox 'payout.processing', 'payout.held', 'payout.cancelled'
 -- Errors   TS210 WALLET_NOT_FOUND, TS213 ASSET_NOT_FOUND; kept, as a reason: TS310 WALLET_FROZEN, TS311 WALLET_CLOSED,
---          TS314 BALANCE_LIMIT, TS601 VELOCITY_LIMIT
+--          TS314 BALANCE_LIMIT, TS601 VELOCITY_LIMIT, and whatever else the ledger refuses
 CREATE OR REPLACE FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) RETURNS text
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -52,7 +52,11 @@ BEGIN
             PERFORM core._payout_event('payout.processing', v_payout);
             RETURN NULL;
         EXCEPTION
-            WHEN SQLSTATE 'TS310' OR SQLSTATE 'TS311' OR SQLSTATE 'TS314' OR SQLSTATE 'TS601' THEN
+            WHEN OTHERS THEN
+                -- whatever the ledger has against it: it must not stand in the way of those behind it
+                IF sqlstate NOT LIKE 'TS%' THEN
+                    RAISE;
+                END IF;
                 v_refusal := lower(sqlerrm);
         END;
     END IF;
