@@ -110,6 +110,7 @@ COMMENT ON COLUMN core.payment_refunds.due_at IS 'When the provider is asked for
 COMMENT ON COLUMN core.payment_refunds.provider_refund IS 'The provider''s name of it.';
 CREATE UNIQUE INDEX payment_refunds_provider_refund_key ON core.payment_refunds (payment_id, provider_refund) WHERE provider_refund IS NOT NULL;
 CREATE INDEX payment_refunds_payment_id_idx ON core.payment_refunds (payment_id, id);
+CREATE INDEX payment_refunds_closed_at_idx ON core.payment_refunds (closed_at) WHERE status = 'done';
 CREATE INDEX payment_refunds_due_at_idx ON core.payment_refunds (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE core.payment_disputes (

@@ -572,7 +572,6 @@ async def test_a_day_is_compared(world: World, app_conn: Connection) -> None:
             record("payment", "twice", 500, good),
             record("payment", "late", 500, pending),
             record("payment", "stranger", 700),
-            record("refund", "re_1", 100),
             record("refund", "re_2", 100, good),
             record("refund", "re_stranger", 1),
         ],
@@ -585,6 +584,7 @@ async def test_a_day_is_compared(world: World, app_conn: Connection) -> None:
         ("payment_unknown_there", missing, f"ch_{missing}"),
         ("refund_not_here", good, "re_2"),
         ("refund_unknown_here", None, "re_stranger"),
+        ("refund_unknown_there", good, "re_1"),
     ]
     await _keep(app_conn, day + timedelta(days=1), [])
     note = "SELECT api.note_provider_day($1, $2, $3)"

@@ -73,6 +73,31 @@ AS $$
             WHERE r.provider = p_provider AND r.kind = 'payment' AND (r.record_id = p.charge OR r.payment_id = p.id)
                 AND r.day BETWEEN p_day - 2 AND p_day + 2
         )
+    UNION ALL
+    -- made when it was asked for, or up to the day on which we heard that it is done
+    SELECT
+        'refund_unknown_there', p.id, coalesce(f.provider_refund, f.id::text),
+        jsonb_build_object('refund_id', f.id, 'amount', f.amount, 'currency', p.currency)
+    FROM core.payment_refunds AS f
+    INNER JOIN core.payments AS p ON p.id = f.payment_id
+    WHERE
+        p.provider = p_provider AND f.status = 'done'
+        AND f.closed_at >= p_day::timestamp AT TIME ZONE 'UTC' AND f.closed_at < (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+        AND EXISTS (
+            SELECT FROM core.provider_days AS d
+            WHERE d.provider = p_provider AND d.day = (f.created_at AT TIME ZONE 'UTC')::date
+        )
+        AND EXISTS (SELECT FROM core.provider_days AS d WHERE d.provider = p_provider AND d.day = p_day)
+        AND NOT EXISTS (
+            SELECT FROM core.provider_records AS r
+            WHERE
+                r.provider = p_provider AND r.kind = 'refund' AND r.day BETWEEN (f.created_at AT TIME ZONE 'UTC')::date - 2 AND p_day + 2
+                AND (
+                    r.record_id IN (f.provider_refund, f.id::text)
+                    -- Paystack names some otherwise in its list
+                    OR p_provider = 'paystack' AND r.payment_id = p.id AND r.amount = f.amount
+                )
+        )
 $$;
 
 COMMENT ON FUNCTION api.reconcile(text, date) IS
