@@ -8,7 +8,7 @@ is told, and it goes on. Without all of this events would come up to 200 ms late
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -16,7 +16,7 @@ import asyncpg
 from app.core.background import end
 from app.core.context import AppContext
 from app.core.errors import TesseraError
-from app.core.queries import hint_relay, relay_events
+from app.core.queries import Relayed, hint_relay, relay_events
 
 LIMIT = 2000
 """Events of one turn."""
@@ -36,8 +36,10 @@ class Relay:
         self._wanted = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
-        self.on_hint: list[Callable[[str], None]] = []
-        """Called with what the relay notifies readers of, before they hear it from the database."""
+        self.asks_for: Callable[[], Sequence[str]] = tuple
+        """Channels whose new events are to be told…"""
+        self.tell: Callable[[Relayed], None] | None = None
+        """… to this, after each turn that has moved any, before readers hear of it from the database."""
         context.on_shutdown.append(self.close)
 
     def poke(self) -> None:
@@ -56,11 +58,11 @@ class Relay:
             self._wanted = False
             pause = HINT_SECONDS
             with suppress(TesseraError, asyncpg.PostgresError):
-                turn = await relay_events(self._database, LIMIT)
+                turn = await relay_events(self._database, LIMIT, self.asks_for())
                 if turn.busy:
                     await hint_relay(self._database)
                 else:
                     pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
-                for hear in self.on_hint if turn.hint is not None else ():
-                    hear(turn.hint or "")
+                if turn.hint is not None and self.tell is not None:
+                    self.tell(turn)
             await asyncio.sleep(pause)
