@@ -23,7 +23,7 @@ LIMIT = 2000
 PAUSE_SECONDS = 0.005
 """Between two turns…"""
 MANY = 32
-BUSY_PAUSE_SECONDS = 0.06
+BUSY_PAUSE_SECONDS = 0.1
 """… and after one with `MANY` events or more: what comes meanwhile goes together, which costs less for each."""
 HINT_SECONDS = 0.05
 
@@ -38,8 +38,10 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self.asks_for: Callable[[], Sequence[str]] = tuple
         """Channels whose new events are to be told…"""
-        self.tell: Callable[[Relayed], None] | None = None
-        """… to this, after each turn that has moved any, before readers hear of it from the database."""
+        self.tell: Callable[[Relayed | None], None] = lambda _: None
+        """… to this, after each turn; with nothing where it failed."""
+        self.turning = False
+        """A turn is under way: readers may hear of it from the database before it is told."""
         context.on_shutdown.append(self.close)
 
     def poke(self) -> None:
@@ -57,12 +59,17 @@ class Relay:
         while self._wanted:
             self._wanted = False
             pause = HINT_SECONDS
-            with suppress(TesseraError, asyncpg.PostgresError):
-                turn = await relay_events(self._database, LIMIT, self.asks_for())
-                if turn.busy:
+            turn: Relayed | None = None
+            self.turning = True
+            try:
+                with suppress(TesseraError, asyncpg.PostgresError):
+                    turn = await relay_events(self._database, LIMIT, self.asks_for())
+            finally:
+                self.turning = False
+                self.tell(turn)
+            if turn is not None and not turn.busy:
+                pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
+            elif turn is not None:
+                with suppress(TesseraError, asyncpg.PostgresError):
                     await hint_relay(self._database)
-                else:
-                    pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
-                if turn.hint is not None and self.tell is not None:
-                    self.tell(turn)
             await asyncio.sleep(pause)

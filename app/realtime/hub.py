@@ -79,8 +79,10 @@ class Hub:
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
-        relay = context.get(Relay)
-        relay.asks_for, relay.tell = self._asks_for, self._told
+        self._relay = context.get(Relay)
+        self._relay.asks_for, self._relay.tell = self._asks_for, self._told
+        self._held: list[str] = []
+        """Hints that came while this process's relay was at work: perhaps its own."""
         context.in_background(self._run, "realtime-hub")
 
     # following
@@ -175,8 +177,15 @@ class Hub:
     def _asks_for(self) -> list[str]:
         return list(self._channels) if len(self._channels) <= TOLD else []
 
-    def _told(self, turn: Relayed) -> None:
+    def _told(self, turn: Relayed | None) -> None:
         """The relay of this process has moved channels: what it tells need not be read."""
+        if turn is not None and turn.hint is not None:
+            self._take(turn, turn.hint)
+        held, self._held = self._held, []
+        for hint in held:
+            self._hint(hint)
+
+    def _take(self, turn: Relayed, hint: str) -> None:
         known: set[str] = set()
         # whoever reads at this moment has asked for what comes after what was there
         if turn.told and turn.epoch == self._epoch and not self._reading.locked():
@@ -188,10 +197,13 @@ class Hub:
             ]
             self._hand_out(found)
             known = {channel.mark for channel, _ in found if len(self._by_mark[channel.mark]) == 1}
-        self._hint(turn.hint or "", known)
+        self._hint(hint, known)
 
     def _hint(self, payload: str, known: Set[str] = frozenset()) -> None:
         """Channels have moved; those with ``known`` marks have been read already."""
+        if self._relay.turning:
+            self._held.append(payload)
+            return
         before, _, rest = payload.partition(":")
         after, _, marks = rest.partition(":")
         if not (before.isdigit() and after.isdigit()) or int(before) > self._rows or marks == "*":
