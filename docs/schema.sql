@@ -103,6 +103,25 @@ ALTER TYPE api.channel_read OWNER TO tessera_owner;
 
 COMMENT ON TYPE api.channel_read IS 'Events of the channel with this place in the question, from first_seq to last_seq: JSON objects with seq, type, at (ISO 8601, UTC) and data, one a line. Place 0 is the log itself: events is its epoch, last_seq how many rows it ever had.';
 
+CREATE TYPE api.channel_told AS (
+	channel text,
+	first_seq bigint,
+	ids bigint[]
+);
+
+ALTER TYPE api.channel_told OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.channel_told IS 'The new events of a channel by their ids, numbered from first_seq on.';
+
+CREATE TYPE api.event_told AS (
+	id bigint,
+	text text
+);
+
+ALTER TYPE api.event_told OWNER TO tessera_owner;
+
+COMMENT ON TYPE api.event_told IS 'An event as JSON without its number: what follows after {"seq":<number>, in a frame.';
+
 CREATE TYPE api.follow_outcome AS (
 	ord integer,
 	epoch uuid,
@@ -4331,12 +4350,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT
             min(n.seq) AS first_seq, max(n.seq) AS last_seq,
-            string_agg(
-                concat(
-                    '{"seq":', n.seq, ',"type":"', n.type, '","at":"', to_char(n.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                    '","data":', n.payload, '}'
-                ), E'\n'
-            ) AS events
+            string_agg(concat('{"seq":', n.seq, ',', core._event_text(n.type, n.created_at, n.payload)), E'\n') AS events
         FROM (
             SELECT e.seq, o.type, o.payload, e.created_at
             FROM core.channel_events AS e
@@ -4665,7 +4679,7 @@ ALTER FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor u
 
 COMMENT ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) IS 'Rejects adjustment p_adjustment; p_reason is required. Nothing moves. One that was decided before or has expired is TS322.';
 
-CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '00:00:00'::interval) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
+CREATE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '00:00:00'::interval, p_channels text[] DEFAULT '{}'::text[]) RETURNS TABLE(busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text, told api.channel_told[], texts api.event_told[])
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -4687,13 +4701,14 @@ DECLARE
     v_cluster CONSTANT text := core._cluster();
     v_history CONSTANT text := core._history();
 BEGIN
-    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0') IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0' AND cardinality(p_channels) <= 1000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE
-                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN p_age >= '0' THEN 'transaction_isolation' ELSE 'p_age'
+                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN (p_age >= '0') IS NOT TRUE THEN 'p_age'
+                WHEN cardinality(p_channels) <= 1000 THEN 'transaction_isolation' ELSE 'p_channels'
             END),
-            'A limit of 1 to 100000 events, an age of 0 or more, in a READ COMMITTED transaction.'
+            'A limit of 1 to 100000 events, an age of 0 or more, at most 1000 channels, in a READ COMMITTED transaction.'
         );
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
@@ -4702,19 +4717,19 @@ BEGIN
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
         v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
         IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
-            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
+            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
             RETURN;
         END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
         RETURN;
     END IF;
     IF NOT p_backlog AND (
         v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -4742,7 +4757,7 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -4767,7 +4782,7 @@ BEGIN
     END IF;
 
     WITH picked AS MATERIALIZED (
-        SELECT o.xid, o.id, o.created_at, o.channels
+        SELECT o.xid, o.id, o.created_at, o.channels, o.type, o.payload
         FROM core.outbox AS o
         WHERE (v_found OR v_state.phase <> 'restored')
             AND o.xid >= v_chunk.from_xid AND o.xid <= v_chunk.to_xid AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
@@ -4776,7 +4791,7 @@ BEGIN
                 ELSE o.xid >= pg_snapshot_xmax(v_state.base) AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
             END
         UNION ALL
-        SELECT o.xid, o.id, o.created_at, o.channels
+        SELECT o.xid, o.id, o.created_at, o.channels, o.type, o.payload
         FROM core.outbox AS o
         WHERE o.xid = ANY (v_xips) AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
             AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
@@ -4803,14 +4818,29 @@ BEGIN
         FROM numbered AS n
         INNER JOIN before AS b ON b.channel = n.channel
         RETURNING 1
+    ), asked AS (
+        SELECT b.channel, b.seq + 1 AS first_seq, n.place, n.id
+        FROM (SELECT DISTINCT w.channel COLLATE "C" AS channel FROM unnest(p_channels) AS w (channel)) AS w
+        INNER JOIN before AS b ON b.channel = w.channel
+        INNER JOIN numbered AS n ON n.channel = b.channel
+        WHERE v_state.phase = 'own'
     )
     SELECT
         p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest,
         (
             SELECT CASE WHEN count(*) <= 900 THEN string_agg(left(md5(t.channel), 8), '') ELSE '*' END
             FROM counted AS t
+        ),
+        (
+            SELECT array_agg((c.channel, c.first_seq, c.ids)::api.channel_told)
+            FROM (SELECT a.channel, a.first_seq, array_agg(a.id ORDER BY a.place) AS ids FROM asked AS a GROUP BY a.channel, a.first_seq) AS c
+        ),
+        (
+            SELECT array_agg((k.id, core._event_text(k.type, k.created_at, k.payload))::api.event_told)
+            FROM picked AS k
+            WHERE k.id IN (SELECT a.id FROM asked AS a)
         )
-    INTO events, entries, v_top_id, v_oldest, v_marks
+    INTO events, entries, v_top_id, v_oldest, v_marks, told, texts
     FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
 
     v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
@@ -4834,13 +4864,13 @@ BEGIN
         hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
         PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint, relay_events.told, relay_events.texts;
 END;
 $$;
 
-ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) OWNER TO tessera_ledger;
+ALTER FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it.';
+COMMENT ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) IS 'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it. Of p_channels, at most 1000, it also tells what is new, each event once however many channels it is in, so that who relays need not read it; not of a restore.';
 
 CREATE FUNCTION api.relay_lag() RETURNS TABLE(lag interval, backlog bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -8629,6 +8659,14 @@ ALTER FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT 
 
 COMMENT ON FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) IS 'seq of the last entry of a wallet with created_at <= p_at, and the balance after it; 0 before its first. TS210 for an unknown wallet, TS240 for a moment in months that are detached.';
 
+CREATE FUNCTION core._event_text(p_type text, p_at timestamp with time zone, p_payload jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN concat('"type":"', p_type, '","at":"', to_char((p_at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text), '","data":', p_payload, '}');
+
+ALTER FUNCTION core._event_text(p_type text, p_at timestamp with time zone, p_payload jsonb) OWNER TO tessera_ledger;
+
+COMMENT ON FUNCTION core._event_text(p_type text, p_at timestamp with time zone, p_payload jsonb) IS 'The rest of an event as a JSON object, after {"seq":<number>, : type, at (ISO 8601, UTC, microseconds) and data, without a line break. Plain SQL, so that it is inlined.';
+
 CREATE FUNCTION core._expire_holds(p_wallets uuid[]) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -9237,7 +9275,14 @@ CREATE FUNCTION core._is_backlog(p_state core.relay_state, p_limit integer) RETU
     AS $$
 DECLARE
     v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
+    v_old bigint;
 BEGIN
+    -- Ids that were given out since, and events of transactions that were open then: if those are few there is nothing to count.
+    SELECT count(*) INTO v_old
+    FROM (SELECT FROM core.outbox AS o WHERE o.xid = ANY (v_xips) AND o.id > p_state.floor_id LIMIT p_limit + 1) AS u;
+    IF v_old + (SELECT s.last_value FROM core.outbox_id_seq AS s) - p_state.last_id <= p_limit THEN
+        RETURN false;
+    END IF;
     RETURN (
         SELECT count(*)
         FROM (
@@ -14665,10 +14710,10 @@ GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_scheduler;
 GRANT ALL ON FUNCTION api.reject_adjustment(p_adjustment uuid, p_reason text, p_actor uuid) TO tessera_dba;
 
-REVOKE ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_app;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_scheduler;
-GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval) TO tessera_dba;
+REVOKE ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) TO tessera_app;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) TO tessera_scheduler;
+GRANT ALL ON FUNCTION api.relay_events(p_limit integer, p_backlog boolean, p_age interval, p_channels text[]) TO tessera_dba;
 
 REVOKE ALL ON FUNCTION api.relay_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.relay_lag() TO tessera_app;
@@ -15124,6 +15169,8 @@ REVOKE ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone
 GRANT ALL ON FUNCTION core._drop_channel_days(p_before timestamp with time zone) TO tessera_ledger;
 
 REVOKE ALL ON FUNCTION core._entry_at(p_wallet uuid, p_at timestamp with time zone, OUT seq bigint, OUT balance bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION core._event_text(p_type text, p_at timestamp with time zone, p_payload jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._expire_holds(p_wallets uuid[]) FROM PUBLIC;
 

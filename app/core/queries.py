@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
 
 from app.core.database import Database
 from app.core.metrics import RELAYED
@@ -31,16 +33,27 @@ async def hint_relay(database: Database) -> None:
 
 
 class Relayed(NamedTuple):
-    """What became of a turn. ``busy``: another relay is at work, or there is a backlog. ``hint``: what readers hear."""
+    """What became of a turn. ``busy``: another relay is at work, or there is a backlog. ``hint``: what readers hear.
+
+    ``told``: channels that were asked for and have moved, each with the number of its first new event and the ids of
+    all of them. ``texts``: those events, by their ids, as they stand in a frame after their number.
+    """
 
     busy: bool
     events: int
+    epoch: UUID | None
     hint: str | None
+    told: Sequence[tuple[str, int, list[int]]] | None
+    texts: Sequence[tuple[int, str]] | None
 
 
-async def relay_events(database: Database, limit: int) -> Relayed:
-    """Relay what has been committed, at most so many events."""
-    row = await database.fetchrow("SELECT r.busy, r.events, r.hint FROM api.relay_events($1, false) AS r", limit)
+async def relay_events(database: Database, limit: int, channels: Sequence[str] = ()) -> Relayed:
+    """Relay what has been committed, at most so many events; tell those of these channels."""
+    row = await database.fetchrow(
+        "SELECT r.busy, r.events, r.epoch, r.hint, r.told, r.texts FROM api.relay_events($1, false, '0', $2) AS r",
+        limit,
+        channels,
+    )
     assert row is not None
     RELAYED.inc(row["events"])
     return Relayed(*row)

@@ -8,7 +8,7 @@ is told, and it goes on. Without all of this events would come up to 200 ms late
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -16,14 +16,14 @@ import asyncpg
 from app.core.background import end
 from app.core.context import AppContext
 from app.core.errors import TesseraError
-from app.core.queries import hint_relay, relay_events
+from app.core.queries import Relayed, hint_relay, relay_events
 
 LIMIT = 2000
 """Events of one turn."""
 PAUSE_SECONDS = 0.005
 """Between two turns…"""
 MANY = 32
-BUSY_PAUSE_SECONDS = 0.06
+BUSY_PAUSE_SECONDS = 0.1
 """… and after one with `MANY` events or more: what comes meanwhile goes together, which costs less for each."""
 HINT_SECONDS = 0.05
 
@@ -36,8 +36,12 @@ class Relay:
         self._wanted = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
-        self.on_hint: list[Callable[[str], None]] = []
-        """Called with what the relay notifies readers of, before they hear it from the database."""
+        self.asks_for: Callable[[], Sequence[str]] = tuple
+        """Channels whose new events are to be told…"""
+        self.tell: Callable[[Relayed | None], None] = lambda _: None
+        """… to this, after each turn; with nothing where it failed."""
+        self.turning = False
+        """A turn is under way: readers may hear of it from the database before it is told."""
         context.on_shutdown.append(self.close)
 
     def poke(self) -> None:
@@ -55,12 +59,17 @@ class Relay:
         while self._wanted:
             self._wanted = False
             pause = HINT_SECONDS
-            with suppress(TesseraError, asyncpg.PostgresError):
-                turn = await relay_events(self._database, LIMIT)
-                if turn.busy:
+            turn: Relayed | None = None
+            self.turning = True
+            try:
+                with suppress(TesseraError, asyncpg.PostgresError):
+                    turn = await relay_events(self._database, LIMIT, self.asks_for())
+            finally:
+                self.turning = False
+                self.tell(turn)
+            if turn is not None and not turn.busy:
+                pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
+            elif turn is not None:
+                with suppress(TesseraError, asyncpg.PostgresError):
                     await hint_relay(self._database)
-                else:
-                    pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
-                for hear in self.on_hint if turn.hint is not None else ():
-                    hear(turn.hint or "")
             await asyncio.sleep(pause)

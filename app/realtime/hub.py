@@ -9,9 +9,9 @@ read, and what comes must be the next one: nothing can be left out without being
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -21,6 +21,7 @@ from app.core.context import AppContext
 from app.core.errors import TesseraError
 from app.core.listening import Hearer
 from app.core.metrics import EVENTS_READ, FOLLOWED, FRAMES_SENT
+from app.core.queries import Relayed
 from app.core.relaying import Relay
 from app.core.wire import text_frame
 from app.realtime.channel import Channel
@@ -39,6 +40,8 @@ LIMIT = 200
 """… and how many events of each…"""
 LEAST = 5
 """… or fewer, down to this, where that has taken too long."""
+TOLD = 500
+"""Up to so many channels are asked of this process's own relay; with more all of them are read."""
 TOGETHER = 64 * 1024
 """Bytes of several channels that are written to a socket at once: each write costs a call of the system."""
 PAGE = 100
@@ -76,7 +79,10 @@ class Hub:
         self.on_epoch: list[Callable[[], None]] = []
         """Called when positions have lost their meaning: nobody follows anything any more."""
         context.listener.add(Hearer(HINTS, self._hint, self._missed))
-        context.get(Relay).on_hint.append(self._hint)
+        self._relay = context.get(Relay)
+        self._relay.asks_for, self._relay.tell = self._asks_for, self._told
+        self._held: list[str] = []
+        """Hints that came while this process's relay was at work: perhaps its own."""
         context.in_background(self._run, "realtime-hub")
 
     # following
@@ -168,7 +174,36 @@ class Hub:
 
     # reading
 
-    def _hint(self, payload: str) -> None:
+    def _asks_for(self) -> list[str]:
+        return list(self._channels) if len(self._channels) <= TOLD else []
+
+    def _told(self, turn: Relayed | None) -> None:
+        """The relay of this process has moved channels: what it tells need not be read."""
+        if turn is not None and turn.hint is not None:
+            self._take(turn, turn.hint)
+        held, self._held = self._held, []
+        for hint in held:
+            self._hint(hint)
+
+    def _take(self, turn: Relayed, hint: str) -> None:
+        known: set[str] = set()
+        # whoever reads at this moment has asked for what comes after what was there
+        if turn.told and turn.epoch == self._epoch and not self._reading.locked():
+            texts = {number: text.encode() for number, text in turn.texts or ()}
+            found = [
+                (channel, [b'{"seq":%d,%b' % (seq, texts[number]) for seq, number in enumerate(ids, first)])
+                for name, first, ids in turn.told
+                if (channel := self._channels.get(name)) is not None and channel.seq + 1 == first
+            ]
+            self._hand_out(found)
+            known = {channel.mark for channel, _ in found if len(self._by_mark[channel.mark]) == 1}
+        self._hint(hint, known)
+
+    def _hint(self, payload: str, known: Set[str] = frozenset()) -> None:
+        """Channels have moved; those with ``known`` marks have been read already."""
+        if self._relay.turning:
+            self._held.append(payload)
+            return
         before, _, rest = payload.partition(":")
         after, _, marks = rest.partition(":")
         if not (before.isdigit() and after.isdigit()) or int(before) > self._rows or marks == "*":
@@ -178,6 +213,7 @@ class Hub:
         else:
             found = {mark for mark in (marks[i : i + 8] for i in range(0, len(marks), 8)) if mark in self._by_mark}
             self._rows = int(after)
+            found -= known
             if not found:
                 return
             self._hinted |= found
@@ -231,21 +267,19 @@ class Hub:
                     self._all = True
                     self._woken.set()
                 first = False
-                todo += self._hand_out(group, rows, limit)
+                found = [(group[place - 1], lines(text)) for place, _, _, text in rows[1:]]
+                if any(group[place - 1].seq + 1 != number for place, number, _, _ in rows[1:]):
+                    # they have been read meanwhile by nobody but us: so they are gone
+                    self._begin(self._epoch, self._rows)
+                    return
+                self._hand_out(found)
+                todo += [channel.name for channel, encoded in found if len(encoded) == limit]
                 self._limit = min(LIMIT, limit * 2)
 
-    def _hand_out(self, group: list[Channel], rows: list[Any], limit: int) -> list[str]:
-        """Give events to who is waiting for them; the channels of which there is more."""
-        found = [(group[place - 1], first, lines(text)) for place, first, _, text in rows[1:]]
-        if any(first != channel.seq + 1 for channel, first, _ in found):
-            # they have been read meanwhile by nobody but us: so they are gone
-            self._begin(self._epoch, self._rows)
-            return []
-        more: list[str] = []
+    def _hand_out(self, found: Sequence[tuple[Channel, list[bytes]]]) -> None:
+        """Give the next events of these channels to who is waiting for them."""
         written: dict[Socket, bytes] = {}
-        for channel, _, encoded in found:
-            if len(encoded) == limit:
-                more.append(channel.name)
+        for channel, encoded in found:
             EVENTS_READ.inc(len(encoded))
             channel.add(encoded)
             if not channel.live:
@@ -261,7 +295,6 @@ class Hub:
                     written[socket] = before + ready if before else ready
         for socket, ready in written.items():
             socket.write_live(ready)
-        return more
 
     def _begin(self, epoch: UUID | None, rows: int) -> None:
         """An epoch begins: nobody's position means anything any more."""

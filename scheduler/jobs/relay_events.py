@@ -19,7 +19,7 @@ TURN_SECONDS = 0.9
 """A turn lasts until just before the next one."""
 POLL_SECONDS = 0.1
 """How often it looks without any hint…"""
-AGE = timedelta(seconds=0.1)
+AGE = timedelta(seconds=0.15)
 """… and then for events that are older than this: younger ones are relayed by the process that wrote them."""
 PAUSE_SECONDS = 0.05
 """Between two turns, at least, whoever hints."""

@@ -32,6 +32,10 @@ CREATE TYPE api.follow_outcome AS (
 );
 COMMENT ON TYPE api.follow_outcome IS 'Where the channel of the request with this number stands: the epoch, its last event (0: it never had one) and the first that is kept; or why that user may not follow it.';
 
+CREATE TYPE api.channel_told AS (channel text, first_seq bigint, ids bigint []);
+COMMENT ON TYPE api.channel_told IS 'The new events of a channel by their ids, numbered from first_seq on.';
+CREATE TYPE api.event_told AS (id bigint, text text);
+COMMENT ON TYPE api.event_told IS 'An event as JSON without its number: what follows after {"seq":<number>, in a frame.';
 CREATE TYPE api.channel_read AS (place integer, first_seq bigint, last_seq bigint, events text);
 COMMENT ON TYPE api.channel_read IS 'Events of the channel with this place in the question, from first_seq to last_seq: JSON objects with seq, type, at (ISO 8601, UTC) and data, one a line. Place 0 is the log itself: events is its epoch, last_seq how many rows it ever had.';
 

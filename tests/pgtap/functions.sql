@@ -85,7 +85,7 @@ CREATE TEMP TABLE contract (signature) ON COMMIT DROP AS VALUES
 ('api.refund_transfer(uuid,bigint,text,text,text,uuid)'),
 ('api.register_user(text,text,text,text)'),
 ('api.reject_adjustment(uuid,text,uuid)'),
-('api.relay_events(integer,boolean,interval)'),
+('api.relay_events(integer,boolean,interval,text[])'),
 ('api.relay_lag()'),
 ('api.follow_channels(api.follow_request[],boolean)'),
 ('api.leave_streams(api.watch_beat[])'),

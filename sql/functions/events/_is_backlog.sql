@@ -11,7 +11,14 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     v_xips CONSTANT xid8 [] := ARRAY(SELECT x.xid FROM pg_snapshot_xip(p_state.base) AS x (xid));
+    v_old bigint;
 BEGIN
+    -- Ids that were given out since, and events of transactions that were open then: if those are few there is nothing to count.
+    SELECT count(*) INTO v_old
+    FROM (SELECT FROM core.outbox AS o WHERE o.xid = ANY (v_xips) AND o.id > p_state.floor_id LIMIT p_limit + 1) AS u;
+    IF v_old + (SELECT s.last_value FROM core.outbox_id_seq AS s) - p_state.last_id <= p_limit THEN
+        RETURN false;
+    END IF;
     RETURN (
         SELECT count(*)
         FROM (

@@ -29,12 +29,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT
             min(n.seq) AS first_seq, max(n.seq) AS last_seq,
-            string_agg(
-                concat(
-                    '{"seq":', n.seq, ',"type":"', n.type, '","at":"', to_char(n.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                    '","data":', n.payload, '}'
-                ), E'\n'
-            ) AS events
+            string_agg(concat('{"seq":', n.seq, ',', core._event_text(n.type, n.created_at, n.payload)), E'\n') AS events
         FROM (
             SELECT e.seq, o.type, o.payload, e.created_at
             FROM core.channel_events AS e

@@ -3,9 +3,12 @@
 --          outbox, once
 -- Decides  what became visible between two snapshots, base and target; in the order of ids, at most p_limit events a call
 -- Writes   channel_events, channels, relay_state, relay_chunks; partitions of days that are missing. NOTIFY tessera_events
--- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, an age of 0 or more, in a transaction that is READ COMMITTED)
-CREATE OR REPLACE FUNCTION api.relay_events(p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '0')
-RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text)
+-- Errors   TS101 INVALID_REQUEST (a limit of 1 to 100000, an age of 0 or more, at most 1000 channels, in a transaction
+--          that is READ COMMITTED)
+CREATE OR REPLACE FUNCTION api.relay_events(
+    p_limit integer DEFAULT 5000, p_backlog boolean DEFAULT true, p_age interval DEFAULT '0', p_channels text [] DEFAULT '{}'
+)
+RETURNS TABLE (busy boolean, events bigint, entries bigint, more boolean, epoch uuid, hint text, told api.channel_told [], texts api.event_told [])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -28,13 +31,14 @@ DECLARE
     v_cluster CONSTANT text := core._cluster();
     v_history CONSTANT text := core._history();
 BEGIN
-    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0') IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
+    IF (p_limit BETWEEN 1 AND 100000 AND p_age >= '0' AND cardinality(p_channels) <= 1000) IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM core._raise(
             'TS101', 'INVALID_REQUEST',
             jsonb_build_object('field', CASE
-                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN p_age >= '0' THEN 'transaction_isolation' ELSE 'p_age'
+                WHEN (p_limit BETWEEN 1 AND 100000) IS NOT TRUE THEN 'p_limit' WHEN (p_age >= '0') IS NOT TRUE THEN 'p_age'
+                WHEN cardinality(p_channels) <= 1000 THEN 'transaction_isolation' ELSE 'p_channels'
             END),
-            'A limit of 1 to 100000 events, an age of 0 or more, in a READ COMMITTED transaction.'
+            'A limit of 1 to 100000 events, an age of 0 or more, at most 1000 channels, in a READ COMMITTED transaction.'
         );
     END IF;
     -- Nothing to do costs no lock and no number of a transaction.
@@ -43,19 +47,19 @@ BEGIN
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
         v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
         IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
-            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text;
+            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
             RETURN;
         END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
         RETURN;
     END IF;
     IF NOT p_backlog AND (
         v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
+        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -83,7 +87,7 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text;
+                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -108,7 +112,7 @@ BEGIN
     END IF;
 
     WITH picked AS MATERIALIZED (
-        SELECT o.xid, o.id, o.created_at, o.channels
+        SELECT o.xid, o.id, o.created_at, o.channels, o.type, o.payload
         FROM core.outbox AS o
         WHERE (v_found OR v_state.phase <> 'restored')
             AND o.xid >= v_chunk.from_xid AND o.xid <= v_chunk.to_xid AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
@@ -117,7 +121,7 @@ BEGIN
                 ELSE o.xid >= pg_snapshot_xmax(v_state.base) AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
             END
         UNION ALL
-        SELECT o.xid, o.id, o.created_at, o.channels
+        SELECT o.xid, o.id, o.created_at, o.channels, o.type, o.payload
         FROM core.outbox AS o
         WHERE o.xid = ANY (v_xips) AND o.id >= v_chunk.from_id AND o.id <= v_chunk.to_id
             AND o.id > v_state.floor_id AND pg_visible_in_snapshot(o.xid, v_state.target)
@@ -144,14 +148,29 @@ BEGIN
         FROM numbered AS n
         INNER JOIN before AS b ON b.channel = n.channel
         RETURNING 1
+    ), asked AS (
+        SELECT b.channel, b.seq + 1 AS first_seq, n.place, n.id
+        FROM (SELECT DISTINCT w.channel COLLATE "C" AS channel FROM unnest(p_channels) AS w (channel)) AS w
+        INNER JOIN before AS b ON b.channel = w.channel
+        INNER JOIN numbered AS n ON n.channel = b.channel
+        WHERE v_state.phase = 'own'
     )
     SELECT
         p.events, (SELECT count(*) FROM written AS w), p.top_id, p.oldest,
         (
             SELECT CASE WHEN count(*) <= 900 THEN string_agg(left(md5(t.channel), 8), '') ELSE '*' END
             FROM counted AS t
+        ),
+        (
+            SELECT array_agg((c.channel, c.first_seq, c.ids)::api.channel_told)
+            FROM (SELECT a.channel, a.first_seq, array_agg(a.id ORDER BY a.place) AS ids FROM asked AS a GROUP BY a.channel, a.first_seq) AS c
+        ),
+        (
+            SELECT array_agg((k.id, core._event_text(k.type, k.created_at, k.payload))::api.event_told)
+            FROM picked AS k
+            WHERE k.id IN (SELECT a.id FROM asked AS a)
         )
-    INTO events, entries, v_top_id, v_oldest, v_marks
+    INTO events, entries, v_top_id, v_oldest, v_marks, told, texts
     FROM (SELECT count(*) AS events, max(k.id) AS top_id, min(k.created_at) AS oldest FROM picked AS k) AS p;
 
     v_last := NOT EXISTS (SELECT FROM core.relay_chunks);
@@ -175,9 +194,9 @@ BEGIN
         hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
         PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint;
+    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint, relay_events.told, relay_events.texts;
 END;
 $$;
 
-COMMENT ON FUNCTION api.relay_events(integer, boolean, interval) IS
-'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it.';
+COMMENT ON FUNCTION api.relay_events(integer, boolean, interval, text []) IS
+'Gives the next events their numbers in their channels and returns how many events there were and how many rows of channels they made, whether more are waiting in chunks, the epoch, and the hint that readers are notified of; busy: another relay is at work. Call it until it finds none; the scheduler does. At most p_limit events a call (1 to 100000), all that became visible between two snapshots in the order of their ids. With p_backlog false a backlog of more than that is left to others, and busy told. With p_age nothing is done as long as the first event is younger than that: whoever committed it may be about to relay it. Of p_channels, at most 1000, it also tells what is new, each event once however many channels it is in, so that who relays need not read it; not of a restore.';
