@@ -6232,7 +6232,7 @@ BEGIN
     THEN
         INSERT INTO core.outbox (type, channels, payload)
         VALUES (
-            'payment_event.opened', ARRAY['ops'],
+            'payment.event_opened', ARRAY['ops'],
             jsonb_build_object(
                 'provider', p_provider, 'event_id', p_event, 'kind', v_event.kind, 'outcome', outcome, 'error', error,
                 'payment_id', v_payment.id, 'amount', v_event.amount, 'currency', v_event.currency

@@ -392,7 +392,7 @@ _SPECS = (
     EventSpec("payment.disputed", PaymentState, _BUYER, "Its money is disputed: the tokens are taken back."),
     EventSpec("payment.restored", PaymentState, _BUYER, "A refund failed or a dispute was won: the tokens are back."),
     EventSpec(
-        "payment_event.opened",
+        "payment.event_opened",
         PaymentEventOpened,
         _OPS,
         "A provider tells something of a payment that a person has to look at; `outcome` says why.",

@@ -30,7 +30,7 @@ SELECT s.outcome, s.status FROM api.settle_payment('stripe', 'evt_2') AS s;
 SELECT p.refunded, p.disputed, p.reversed FROM api.payments AS p WHERE p.payment_id = :'payment';
 SELECT w.balance, w.debt, w.spendable FROM api.wallets AS w WHERE w.wallet_id = :'ada_wallet';
 
--- The provider's day against ours: it knows of another payment that nobody here has heard of.
+-- The provider's day against ours: it knows of a payment that nobody here has heard of, and not of the refund.
 SELECT api.note_provider_day(
     'stripe', (now() AT TIME ZONE 'UTC')::date,
     '[{"kind": "payment", "record_id": "pi_1", "amount": 900, "currency": "EUR"},

@@ -182,9 +182,11 @@ class TestRequest:
     async def test_more_than_can_be_counted(self, world: World, app_conn: Connection) -> None:
         star = await creator(world)
         account = await account_of(world.db, star, "paystack", "IDR")
-        await world.db.execute("SELECT api.set_rate('currency_value', 0.000000000000001, NULL, 'idr')")
-        refusal = await refused(app_conn, REQUEST, star.id, 10_000, account, None)
-        assert (refusal.slug, refusal.facts["maximum"]) == ("INVALID_AMOUNT", 2)
+        await world.db.execute("SELECT api.set_rate('currency_value', 0.0001, NULL, 'idr')")
+        assert (await refused(app_conn, REQUEST, star.id, 10**14, account, None)).slug == "PAYOUT_LIMIT"
+        await rate(world.db, "payout_day_amount", 10**14)
+        refusal = await refused(app_conn, REQUEST, star.id, 10**14, account, None)
+        assert (refusal.slug, refusal.facts["maximum"]) == ("INVALID_AMOUNT", 2 * 10**11)
 
     async def test_a_day_has_limits(self, world: World, app_conn: Connection) -> None:
         star = await creator(world, 300_000)

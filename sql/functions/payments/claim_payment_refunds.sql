@@ -21,9 +21,14 @@ AS $$
             tries = r.tries + 1,
             due_at = clock_timestamp() + least(interval '30 seconds' * 2 ^ least(r.tries, 12), interval '1 hour')
         WHERE r.ctid = ANY (ARRAY(SELECT d.place FROM due AS d))
-        RETURNING r.id
+        RETURNING r.id, r.tries
     )
-    SELECT o.* FROM claimed AS c CROSS JOIN LATERAL core._refund_order(c.id, false) AS o
+    -- what is claimed here is not in the table yet for core._refund_order
+    SELECT
+        o.refund_id, o.payment_id, o.amount, c.tries, o.currency, o.provider, o.reference, o.charge, o.provider_refund, o.reason,
+        o.replayed
+    FROM claimed AS c
+    CROSS JOIN LATERAL core._refund_order(c.id, false) AS o
 $$;
 
 COMMENT ON FUNCTION api.claim_payment_refunds(integer) IS

@@ -3,7 +3,7 @@
 -- Decides  an event that is done with changes nothing. What the ledger refuses (a frozen wallet) is undone, noted, and
 --          tried again later; so is what no payment is known for yet
 -- Writes   payment_events; payments, payment_refunds, payment_disputes, payment_transfers; wallets, transfers, entries,
---          refunds, outbox; 'payment_event.opened' for operators when it begins to wait for a person
+--          refunds, outbox; 'payment.event_opened' for operators when it begins to wait for a person
 -- Errors   TS252 PAYMENT_EVENT_NOT_FOUND
 CREATE OR REPLACE FUNCTION api.settle_payment(
     p_provider text,
@@ -73,7 +73,7 @@ BEGIN
     THEN
         INSERT INTO core.outbox (type, channels, payload)
         VALUES (
-            'payment_event.opened', ARRAY['ops'],
+            'payment.event_opened', ARRAY['ops'],
             jsonb_build_object(
                 'provider', p_provider, 'event_id', p_event, 'kind', v_event.kind, 'outcome', outcome, 'error', error,
                 'payment_id', v_payment.id, 'amount', v_event.amount, 'currency', v_event.currency
