@@ -1867,9 +1867,14 @@ CREATE FUNCTION api.claim_payment_refunds(p_limit integer DEFAULT 20) RETURNS SE
             tries = r.tries + 1,
             due_at = clock_timestamp() + least(interval '30 seconds' * 2 ^ least(r.tries, 12), interval '1 hour')
         WHERE r.ctid = ANY (ARRAY(SELECT d.place FROM due AS d))
-        RETURNING r.id
+        RETURNING r.id, r.tries
     )
-    SELECT o.* FROM claimed AS c CROSS JOIN LATERAL core._refund_order(c.id, false) AS o
+    -- what is claimed here is not in the table yet for core._refund_order
+    SELECT
+        o.refund_id, o.payment_id, o.amount, c.tries, o.currency, o.provider, o.reference, o.charge, o.provider_refund, o.reason,
+        o.replayed
+    FROM claimed AS c
+    CROSS JOIN LATERAL core._refund_order(c.id, false) AS o
 $$;
 
 ALTER FUNCTION api.claim_payment_refunds(p_limit integer) OWNER TO tessera_ledger;
@@ -5351,7 +5356,7 @@ BEGIN
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object(
                 'amount', p_amount, 'minimum', v_minimum,
-                'maximum', floor(p_amount * 1000000000000000000 / greatest(v_money, p_amount * v_price * 10000))::bigint
+                'maximum', floor(p_amount::numeric * 1000000000000000000 / greatest(v_money, p_amount * v_price * 10000))::bigint
             ),
             'It is too much at once.'
         );

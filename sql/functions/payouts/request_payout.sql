@@ -103,7 +103,7 @@ BEGIN
             'TS102', 'INVALID_AMOUNT',
             jsonb_build_object(
                 'amount', p_amount, 'minimum', v_minimum,
-                'maximum', floor(p_amount * 1000000000000000000 / greatest(v_money, p_amount * v_price * 10000))::bigint
+                'maximum', floor(p_amount::numeric * 1000000000000000000 / greatest(v_money, p_amount * v_price * 10000))::bigint
             ),
             'It is too much at once.'
         );
