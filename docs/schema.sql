@@ -10234,6 +10234,16 @@ BEGIN
     INSERT INTO core.payment_disputes (payment_id, provider_dispute, amount, opened_at, closed_at, status)
     VALUES (p_payment.id, p_event.item, p_event.amount, v_now, CASE WHEN v_status <> 'open' THEN v_now END, v_status)
     ON CONFLICT ON CONSTRAINT payment_disputes_pkey DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at;
+    IF v_status = 'won' THEN
+        UPDATE core.payment_refunds AS r
+        SET status = 'failed', closed_at = v_now, due_at = NULL, failure = 'dispute_won'
+        WHERE
+            r.payment_id = p_payment.id AND r.status <> 'failed'
+            AND r.provider_refund IN (
+                SELECT e.item FROM core.payment_events AS e
+                WHERE e.payment_id = p_payment.id AND e.kind = 'refunded' AND e.reason = 'reversal'
+            );
+    END IF;
     PERFORM core._weigh_payment(p_payment.id, 'dispute ' || p_event.item, NULL);
     RETURN 'applied';
 END;
@@ -10247,7 +10257,14 @@ CREATE FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    v_status CONSTANT text := CASE p_event.kind WHEN 'refunded' THEN 'done' ELSE 'failed' END;
+    v_status CONSTANT text := CASE
+        WHEN p_event.kind <> 'refunded' THEN 'failed'
+        WHEN
+            p_event.reason = 'reversal'
+            AND (SELECT bool_and(d.status = 'won') FROM core.payment_disputes AS d WHERE d.payment_id = p_payment.id)
+            THEN 'failed'
+        ELSE 'done'
+    END;
     v_id uuid;
     v_was text;
 BEGIN

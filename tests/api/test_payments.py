@@ -1010,3 +1010,21 @@ async def test_paypal_is_not_asked_as_often_as_a_stranger_likes(shop: Shop, data
     async with running_client(settings) as client:
         first, second = [await client.post(api("/webhooks/payment/paypal"), content=body, headers=forged) for _ in "ab"]
     assert [slug(first), slug(second)] == ["PAYMENT_SIGNATURE_INVALID", "RATE_LIMITED"]
+
+
+async def test_paypal_reverses_for_a_dispute(shop: Shop) -> None:
+    payment = await shop.paid("paypal")
+    capture = next(iter(shop.paypal.orders.values()))["purchase_units"][0]["payments"]["captures"][0]["id"]
+    about = {
+        "id": "REV1",
+        "amount": {"currency_code": "USD", "value": "19.00"},
+        "links": [{"rel": "up", "href": f"https://api.paypal.com/v2/payments/captures/{capture}"}],
+    }
+    for event in (
+        _dispute("paypal", payment, "open", capture),
+        paypal_event("PAYMENT.CAPTURE.REVERSED", about),
+        _dispute("paypal", payment, "won", capture),
+    ):
+        body = json.dumps(event).encode()
+        assert (await shop.hook("paypal", body, shop.paypal.headers(body))).json() == {"outcome": "applied"}
+    assert ((await shop.payment(payment))["status"], await shop.balance()) == ("paid", 200)

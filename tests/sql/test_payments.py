@@ -326,6 +326,27 @@ async def test_a_refund_and_a_dispute_take_the_same_money_once(world: World, app
     assert await events(world.db) == ["payment.paid", "payment.refunded", "payment.disputed"]
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("end", ["won", "lost"])
+async def test_what_is_reversed_for_a_dispute_returns_with_it(
+    world: World, app_conn: Connection, order: tuple[int, ...], end: str
+) -> None:
+    payment = await paid(app_conn, world.bob.id)
+    told = (
+        Fact(kind="disputed", payment=payment, item="dp_1"),
+        Fact(kind="refunded", payment=payment, item="re_1", reason="reversal"),
+        Fact(kind=f"dispute_{end}", payment=payment, item="dp_1"),
+    )
+    for number in order:
+        await tell(app_conn, told[number])
+    kept = await state(world.db, payment)
+    if end == "won":
+        assert (kept["status"], kept["refunded"], kept["disputed"], kept["reversed"]) == ("paid", 0, 0, 0)
+    else:
+        assert (kept["status"], kept["refunded"], kept["disputed"], kept["reversed"]) == ("disputed", 500, 500, 50)
+    assert await balance(world.db, world.bob.wallet) == 150 - kept["reversed"]
+
+
 async def test_a_chargeback_of_what_is_spent_is_a_debt_that_credits_pay_off(world: World, app_conn: Connection) -> None:
     """Tokens are gone to somebody else: the buyer owes them, and whatever comes in pays first."""
     payment = await paid(app_conn, world.bob.id)

@@ -316,5 +316,6 @@ def _fact(event_id: str, name: str, about: dict[str, Any], body: bytes) -> Fact:
         reference=reference,
         charge=charge,
         item=item,
-        reason=text(at(about, "status_details", "reason")),
+        # for a dispute, and back when that is won
+        reason="reversal" if name == "PAYMENT.CAPTURE.REVERSED" else text(at(about, "status_details", "reason")),
     )

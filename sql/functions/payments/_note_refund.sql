@@ -1,14 +1,22 @@
 -- _note_refund: the provider tells of a refund.
 -- Locks    what core._weigh_payment locks; the payment is locked
 -- Decides  which of our refunds it is: the one with its name, the one whose id it carries, the oldest of this amount that
---          has no name yet; else it was made at the provider. One that failed stays failed, whatever comes after
+--          has no name yet; else it was made at the provider. One that failed stays failed, whatever comes after;
+--          a reversal told of after its dispute was won is over
 -- Writes   payment_refunds, and what core._weigh_payment writes
 -- Errors   those of core._weigh_payment
 CREATE OR REPLACE FUNCTION core._note_refund(p_payment core.payments, p_event core.payment_events) RETURNS text
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_status CONSTANT text := CASE p_event.kind WHEN 'refunded' THEN 'done' ELSE 'failed' END;
+    v_status CONSTANT text := CASE
+        WHEN p_event.kind <> 'refunded' THEN 'failed'
+        WHEN
+            p_event.reason = 'reversal'
+            AND (SELECT bool_and(d.status = 'won') FROM core.payment_disputes AS d WHERE d.payment_id = p_payment.id)
+            THEN 'failed'
+        ELSE 'done'
+    END;
     v_id uuid;
     v_was text;
 BEGIN
