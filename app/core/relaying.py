@@ -2,12 +2,13 @@
 
 When a request that wrote is answered (app/core/middleware.py), in a transaction of its own: nobody who pays waits
 for it. Only what is there at that moment; when another relay is at work, or there is a backlog, the scheduler's relay
-is told, and it goes on. Without all of this events would come up to 200 ms later, for the scheduler looks by itself.
+is told, and it goes on. Without all of this events would come up to 250 ms later, for the scheduler looks by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -21,10 +22,11 @@ from app.core.queries import Relayed, hint_relay, relay_events
 LIMIT = 2000
 """Events of one turn."""
 PAUSE_SECONDS = 0.005
-"""Between two turns…"""
-MANY = 32
+"""Between two turns, at least…"""
+EVENTS_PER_SECOND = 100_000
+"""… or as much of a second as the events of the last turns are of this: what comes meanwhile goes together…"""
 BUSY_PAUSE_SECONDS = 0.1
-"""… and after one with `MANY` events or more: what comes meanwhile goes together, which costs less for each."""
+"""… but no longer."""
 HINT_SECONDS = 0.05
 
 
@@ -36,6 +38,7 @@ class Relay:
         self._wanted = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
+        self._turned = 0.0
         self.asks_for: Callable[[], Sequence[str]] = tuple
         """Channels whose new events are to be told…"""
         self.tell: Callable[[Relayed | None], None] = lambda _: None
@@ -61,6 +64,7 @@ class Relay:
             pause = HINT_SECONDS
             turn: Relayed | None = None
             self.turning = True
+            before, self._turned = self._turned, time.monotonic()
             try:
                 with suppress(TesseraError, asyncpg.PostgresError):
                     turn = await relay_events(self._database, LIMIT, self.asks_for())
@@ -68,7 +72,8 @@ class Relay:
                 self.turning = False
                 self.tell(turn)
             if turn is not None and not turn.busy:
-                pause = BUSY_PAUSE_SECONDS if turn.events >= MANY else PAUSE_SECONDS
+                rate = turn.events / max(self._turned - before, PAUSE_SECONDS)
+                pause = min(max(rate / EVENTS_PER_SECOND, PAUSE_SECONDS), BUSY_PAUSE_SECONDS)
             elif turn is not None:
                 with suppress(TesseraError, asyncpg.PostgresError):
                     await hint_relay(self._database)
