@@ -16,7 +16,7 @@ from app.core.vault import Sealed, Vault
 
 Provider = Literal["stripe", "paystack", "manual"]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", examples=["USD"])]
-Words = Annotated[str, Meta(min_length=1, max_length=140, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Words = Annotated[str, Meta(min_length=1, max_length=140, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["Ada Obi"])]
 
 
 class StripeDetails(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -52,7 +52,12 @@ class BankDetails(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         str,
         Meta(pattern=r"^[A-Z0-9]{5,34}$", description="IBAN or account number.", examples=["DE89370400440532013000"]),
     ]
-    bank: Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,34}$", description="BIC or routing number.")] | None = None
+    bank: (
+        Annotated[
+            str, Meta(pattern=r"^[A-Z0-9]{3,34}$", description="BIC or routing number.", examples=["COBADEFFXXX"])
+        ]
+        | None
+    ) = None
 
     @property
     def masked(self) -> str:
