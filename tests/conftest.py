@@ -13,9 +13,11 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from app.accounts import passwords
 from tests.support.application import running_client
 from tests.support.events import event_faults
 from tests.support.managed import Managed, drop_roles
@@ -39,6 +41,10 @@ SLOW = ("tests/faults/", "tests/platform/", "tests/properties/", "tests/realtime
 _run = ExitStack()
 """What the process that started the server has to undo when the run ends."""
 _info: ServerInfo | None = None
+
+# Hashes of passwords as they are, but cheap ones: nearly every test of the API makes some.
+passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+passwords.DUMMY_HASH = passwords._HASHER.hash("nobody's")
 
 hypothesis_settings.register_profile(
     "tessera",

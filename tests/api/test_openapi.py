@@ -111,7 +111,10 @@ def _with_a_scheme_that_is_not_there(document: dict[str, Any]) -> None:
     ],
 )
 def test_a_broken_document_is_told_apart(breaks: Callable[[dict[str, Any]], None], fault: str) -> None:
+    few = (api("/tips/stats/{creator_id}"), api("/tips/sent"), api("/tips/send"))
     broken = copy.deepcopy(DOCUMENT)
+    broken["paths"] = {path: broken["paths"][path] for path in few}  # the whole takes seconds, each time
+    assert _faults(broken) == []
     breaks(broken)
     assert any(fault in found for found in _faults(broken)), _faults(broken)
 
