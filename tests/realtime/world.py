@@ -42,10 +42,11 @@ async def ticket(node: Node, who: Person) -> str:
 
 
 async def live_stream(db: Connection, creator: Person, visibility: str = "public") -> UUID:
-    """A stream that is live, for 10 tokens where it is not public."""
+    """A stream that is live, for 10 tokens where it is not public; all of that is relayed."""
     await db.execute("UPDATE core.users SET roles = '{creator}' WHERE id = $1", creator.id)
     made: UUID = await db.fetchval(
         "SELECT stream_id FROM api.create_stream($1, 'Show', $2, $3, 10)", creator.id, uuid4().hex, visibility
     )
     await db.execute("SELECT api.start_stream($1)", made)
+    await relay(db)
     return made
