@@ -259,6 +259,7 @@ CREATE TEMP TABLE internal (signature, definer) ON COMMIT DROP AS VALUES
 ('core._tip_call_refusal(uuid,uuid,uuid)', false),
 ('core._cut_chunks(core.relay_state,integer)', false),
 ('core._follow_refusal(uuid,text)', false),
+('core._event_text(text,timestamp with time zone,jsonb)', false),
 ('core._first_unrelayed(pg_snapshot,bigint)', false),
 ('core._is_backlog(core.relay_state,integer)', false),
 ('core._oldest_needed()', false),
