@@ -384,7 +384,7 @@ def beside(target: Target, plan: list[Lane], seconds: float, rate: float) -> Ite
 
 
 async def _produce(connection: Connection, stream: str, fans: Sequence[str], creator: str, seconds: float) -> int:
-    """Tips to a stream, committed a few at a time at an even pace, each commit relayed at once: frames come as fast as they go."""
+    """Tips to a stream, committed a few at a time at an even pace, each commit relayed at once."""
     started, run = time.perf_counter(), secrets.token_hex(4)
     for number in itertools.count():
         due = number / COMMITS
