@@ -25,7 +25,7 @@ from app.core.queries import Relayed
 from app.core.relaying import Relay
 from app.core.wire import text_frame
 from app.realtime.channel import Channel
-from app.realtime.protocol import events, lines
+from app.realtime.protocol import events, lines, seq_of
 from app.realtime.queries import FollowItem, RealtimeQueries, Standing
 
 if TYPE_CHECKING:
@@ -161,16 +161,19 @@ class Hub:
         rows = await self._queries.read_channels([name], [number * PAGE], PAGE)
         if epoch is None or rows[0]["events"] != str(epoch):
             raise Lost
-        if len(rows) == 1:
-            return []
-        first = rows[1]["first_seq"] - number * PAGE - 1
-        page = ([b""] * min(first, PAGE) + lines(rows[1]["events"]))[:PAGE]
-        if len(page) == PAGE:
+        page = [b""] * PAGE
+        last = 0
+        for encoded in lines(rows[1]["events"]) if len(rows) > 1 else ():
+            place = seq_of(encoded) - number * PAGE - 1
+            if place < PAGE:
+                page[place] = encoded
+                last = place + 1
+        if last == PAGE:
             while len(self._pages) >= PAGES:
                 del self._pages[next(iter(self._pages))]
             if epoch == self._epoch:
                 self._pages[key] = page
-        return page
+        return page[:last]
 
     # reading
 
@@ -267,8 +270,11 @@ class Hub:
                     self._all = True
                     self._woken.set()
                 first = False
-                found = [(group[place - 1], lines(text)) for place, _, _, text in rows[1:]]
-                if any(group[place - 1].seq + 1 != number for place, number, _, _ in rows[1:]):
+                found = [(group[row["place"] - 1], lines(row["events"])) for row in rows[1:]]
+                if any(
+                    (row["first_seq"], row["last_seq"]) != (channel.seq + 1, channel.seq + len(encoded))
+                    for row, (channel, encoded) in zip(rows[1:], found, strict=True)
+                ):
                     # they have been read meanwhile by nobody but us: so they are gone
                     self._begin(self._epoch, self._rows)
                     return

@@ -191,6 +191,11 @@ def lines(text: str) -> list[bytes]:
     return text.encode().split(b"\n")
 
 
+def seq_of(encoded: bytes) -> int:
+    """The number of an event as it stands in a frame."""
+    return int(encoded[len(b'{"seq":') : encoded.index(b",")])
+
+
 def events(channel: str, encoded: Sequence[bytes]) -> list[tuple[int, bytes]]:
     """Frames with these events, as few as the largest frame allows, and how many are in each."""
     head = b'{"op":"events","channel":"%s","events":[' % channel.encode()

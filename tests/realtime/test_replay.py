@@ -68,6 +68,24 @@ async def test_positions_that_mean_nothing_get_the_present_one_and_never_a_part(
         assert numbers(await talk.events(3)) == [3, 4, 5]
 
 
+async def test_what_is_missing_in_between_is_never_passed_over(node: Node, db: Connection) -> None:
+    fan = await register(node.http)
+    channel = f"creator:{fan.id}"
+    async with node.socket(fan.access_token) as talk:
+        epoch = (await talk.follow(channel))["epoch"]
+        await db.execute(MANY, [channel], 1, 3)
+        async with db.transaction():
+            await db.execute("SELECT api.relay_events()")
+            await db.execute("DELETE FROM core.channel_events WHERE seq = 2")
+        assert await talk.closed() == (4009, "EPOCH_CHANGED")
+    await put(db, channel, 4, 5)
+    async with node.socket(fan.access_token) as talk:
+        await talk.follow(channel, epoch=epoch, seq=2)
+        assert numbers(await talk.events(3)) == [3, 4, 5]
+        await talk.follow(channel, epoch=epoch, seq=1)
+        assert await talk.closed() == (4009, "EPOCH_CHANGED")
+
+
 async def test_subscribing_again_begins_anew(node: Node, db: Connection) -> None:
     fan = await register(node.http)
     channel = f"creator:{fan.id}"
