@@ -4598,37 +4598,16 @@ BEGIN
         -- nothing there: the whole amount, which is then refused as it should be
         v_amount := coalesce(nullif(least(v_amount, greatest(v_payee.balance - v_payee.held - v_payee.minimum, 0)), 0), v_amount);
     END IF;
-    v_owed := CASE
-        WHEN p_policy = 'create_debt'
-            THEN least(v_amount, greatest(0, v_amount - (v_payee.balance - v_payee.held - v_payee.minimum)))
-        ELSE 0
-    END;
-
-    v_result := (core._post_transfers(
-        ARRAY[ROW(
-            v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
-            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
-        )::core.transfer_request],
-        NULL, false, p_policy = 'create_debt'
-    ))[1];
+    SELECT r.* INTO v_result FROM core._give_back(ARRAY[p_transfer], p_reason, p_actor, ARRAY[v_amount], p_policy) AS r;
     IF v_result.error_code IS NOT NULL THEN
         PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was refunded.');
     END IF;
-    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
-    VALUES (p_transfer, v_result.transfer_id, v_amount, v_owed, p_policy, p_reason, v_result.created_at);
+    v_owed := (SELECT r.owed FROM core.refunds AS r WHERE r.transfer_id = v_result.transfer_id);
     v_receipt := ROW(
         v_result.transfer_id, p_transfer, v_amount, v_owed, v_left - v_amount, v_result.from_balance, v_result.to_balance,
         v_result.created_at, false
     );
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
-        core._transfer_payload(
-            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
-            p_reason, v_result.created_at
-        ) || jsonb_build_object('original_id', p_transfer)
-    );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
         p_actor, 'transfer.refunded', p_transfer,
@@ -4741,25 +4720,34 @@ BEGIN
             'A limit of 1 to 100000 events, an age of 0 or more, at most 1000 channels, in a READ COMMITTED transaction.'
         );
     END IF;
+    busy := false;
+    events := 0;
+    entries := 0;
+    more := false;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
     v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
         v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
         IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
-            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+            epoch := v_state.epoch;
+            RETURN NEXT;
             RETURN;
         END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+        busy := true;
+        RETURN NEXT;
         RETURN;
     END IF;
     IF NOT p_backlog AND (
         v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+        busy := true;
+        more := true;
+        epoch := v_state.epoch;
+        RETURN NEXT;
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -4787,7 +4775,10 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+                busy := true;
+                more := true;
+                epoch := v_state.epoch;
+                RETURN NEXT;
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -4894,7 +4885,9 @@ BEGIN
         hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
         PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint, relay_events.told, relay_events.texts;
+    more := NOT v_last OR v_state.phase <> 'own';
+    epoch := v_state.epoch;
+    RETURN NEXT;
 END;
 $$;
 
@@ -9046,7 +9039,7 @@ ALTER FUNCTION core._free_payout(p_payout core.payouts) OWNER TO tessera_ledger;
 
 COMMENT ON FUNCTION core._free_payout(p_payout core.payouts) IS 'Releases the hold of a payout that was never sent; nothing where it has expired.';
 
-CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) RETURNS SETOF core.transfer_result
+CREATE FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid, p_amounts bigint[] DEFAULT NULL::bigint[], p_policy text DEFAULT 'create_debt'::text) RETURNS SETOF core.transfer_result
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -9061,17 +9054,18 @@ BEGIN
             jsonb_build_object('refund_of', m.id), NULL
         )::core.transfer_request)
     INTO v_originals, v_requests
-    FROM unnest(p_transfers) AS p (id)
+    FROM unnest(p_transfers, p_amounts) AS p (id, amount)
     CROSS JOIN LATERAL (SELECT t.* FROM core.transfers AS t WHERE t.id = p.id LIMIT 1) AS m
     CROSS JOIN LATERAL (
-        SELECT m.amount::bigint - coalesce(sum(r.amount), 0)::bigint AS rest FROM core.refunds AS r WHERE r.original_id = m.id
+        SELECT coalesce(p.amount, m.amount::bigint - coalesce(sum(r.amount), 0)::bigint) AS rest
+        FROM core.refunds AS r WHERE r.original_id = m.id
     ) AS b
-    WHERE b.rest > 0;
-    v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, true);
+    WHERE p.amount IS NOT NULL OR b.rest > 0;
+    v_results := core._post_transfers(coalesce(v_requests, '{}'), NULL, false, p_policy = 'create_debt');
     INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
     SELECT
         o.original_id, o.transfer_id, o.amount,
-        least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), 'create_debt', p_reason, o.created_at
+        least(o.amount, greatest(0, w.minimum + w.held - o.from_balance)), p_policy, p_reason, o.created_at
     FROM ROWS FROM (unnest(v_originals), unnest(v_requests), unnest(v_results)) AS o (
         original_id, from_wallet_id, to_wallet_id, amount, asset, kind, reference, actor_id, idempotency_key, request_hash,
         link, metadata, event_at, transfer_id, from_balance, to_balance, from_owner_id, to_owner_id, created_at, replayed,
@@ -9096,9 +9090,9 @@ BEGIN
 END;
 $$;
 
-ALTER FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) OWNER TO tessera_ledger;
+ALTER FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid, p_amounts bigint[], p_policy text) OWNER TO tessera_ledger;
 
-COMMENT ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) IS 'Gives back what is left of transfers, each alone; one result for each that had anything left. Payees who have spent it owe it.';
+COMMENT ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid, p_amounts bigint[], p_policy text) IS 'Gives back of transfers what p_amounts says, of which the caller knows that so much is left, or (NULL) what is left; each alone. One result for each that had anything left. p_policy is that of api.refund_transfer: with create_debt, payees who have spent it owe it.';
 
 CREATE FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) RETURNS core.transfer_result
     LANGUAGE plpgsql
@@ -11699,45 +11693,6 @@ ALTER FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) OWN
 
 COMMENT ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) IS 'The shard of a system wallet that is used on behalf of the row with this id.';
 
-CREATE FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) RETURNS record
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-    v_original core.transfers;
-    v_result core.transfer_result;
-BEGIN
-    SELECT t.* INTO v_original FROM core.transfers AS t WHERE t.id = p_transfer;
-    v_result := (core._post_transfers(
-        ARRAY[ROW(
-            v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
-            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
-        )::core.transfer_request],
-        NULL, false, true
-    ))[1];
-    IF v_result.error_code IS NOT NULL THEN
-        PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was taken back.');
-    END IF;
-    transfer_id := v_result.transfer_id;
-    SELECT least(p_amount, greatest(0, w.minimum + w.held - v_result.from_balance)) INTO owed
-    FROM core.wallets AS w
-    WHERE w.id = v_original.to_wallet_id;
-    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
-    VALUES (p_transfer, v_result.transfer_id, p_amount, owed, 'create_debt', p_reason, v_result.created_at);
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
-        core._transfer_payload(
-            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, p_amount, v_original.asset, 'refund',
-            p_reason, v_result.created_at
-        ) || jsonb_build_object('original_id', p_transfer)
-    );
-END;
-$$;
-
-ALTER FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) OWNER TO tessera_ledger;
-
-COMMENT ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) IS 'Takes back p_amount of transfer p_transfer, of which the caller knows that so much is left; the part that the payee had spent is their debt.';
-
 CREATE FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -12247,7 +12202,7 @@ DECLARE
     v_change bigint;
     v_part bigint;
     v_original record;
-    v_moved record;
+    v_moved core.transfer_result;
 BEGIN
     IF v_payment.transfer_id IS NOT NULL THEN
         v_due := div(
@@ -12268,9 +12223,12 @@ BEGIN
     LOOP
         EXIT WHEN v_change <= 0;
         v_part := least(v_change, v_original.rest);
-        SELECT m.* INTO v_moved FROM core._take_back(v_original.transfer_id, v_part, p_reason, p_actor) AS m;
+        SELECT m.* INTO v_moved FROM core._give_back(ARRAY[v_original.transfer_id], p_reason, p_actor, ARRAY[v_part]) AS m;
+        IF v_moved.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_moved.error_code, v_moved.error, v_moved.detail, 'Nothing was taken back.');
+        END IF;
         INSERT INTO core.payment_transfers (payment_id, transfer_id, tokens, owed, kind)
-        VALUES (p_payment, v_moved.transfer_id, v_part, v_moved.owed, 'reversal');
+        SELECT p_payment, r.transfer_id, r.amount, r.owed, 'reversal' FROM core.refunds AS r WHERE r.transfer_id = v_moved.transfer_id;
         v_change := v_change - v_part;
     END LOOP;
     UPDATE core.payments AS p
@@ -15267,7 +15225,7 @@ REVOKE ALL ON FUNCTION core._follow_refusal(p_user uuid, p_channel text) FROM PU
 
 REVOKE ALL ON FUNCTION core._free_payout(p_payout core.payouts) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core._give_back(p_transfers uuid[], p_reason text, p_actor uuid, p_amounts bigint[], p_policy text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._give_tokens(p_payment core.payments, p_tokens bigint, p_kind text) FROM PUBLIC;
 
@@ -15437,8 +15395,6 @@ REVOKE ALL ON FUNCTION core._stream_event(p_type text, p_stream uuid) FROM PUBLI
 REVOKE ALL ON FUNCTION core._stream_fault(p_title text, p_visibility text, p_ticket_price bigint, p_seats integer, p_starts_at timestamp with time zone, p_sales_from timestamp with time zone, p_sales_to timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._system_wallet(p_purpose text, p_asset text, p_for uuid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION core._take_back(p_transfer uuid, p_amount bigint, p_reason text, p_actor uuid, OUT transfer_id uuid, OUT owed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION core._take_payout(p_payout core.payouts, p_account core.payout_accounts) FROM PUBLIC;
 

@@ -23,7 +23,7 @@ WRITERS = {
     "wallets": {"core._post_transfers", "core._post_one", *OPENERS, "core._set_wallet", *HOLDERS},
     "holds": HOLDERS,
     "captures": {"api.capture_hold"},
-    "refunds": {"api.refund_transfer", "core._give_back", "core._take_back"},
+    "refunds": {"core._give_back"},
     "velocity_counters": {"core._count_velocity"},
 }
 MAY_NOTIFY = {"core._notify_rights", "api.relay_events"}

@@ -2,7 +2,7 @@
 
 Two API nodes and two schedulers on one database; proxies that cut, delay, stall, half-close and refuse between
 subscribers and nodes, those who tip and nodes, nodes and the database, schedulers and the database; nodes and
-schedulers are killed with -9 and started again, all the time. 300 tips and 20 sockets; with TESSERA_TEST_EFFORT=10
+schedulers are killed with -9 and started again, all the time. 150 tips and 20 sockets; with TESSERA_TEST_EFFORT=10
 (`./run chaos`) 10,000 tips and 200 sockets.
 """
 
@@ -31,9 +31,9 @@ from tests.support.proxy import Proxy, target_of
 
 EFFORT = min(int(os.environ.get("TESSERA_TEST_EFFORT", "1")), 10)
 FULL = EFFORT > 1
-TIPS, SOCKETS, CREATORS, LANES = (1000 * EFFORT, 20 * EFFORT, 20, 200) if FULL else (300, 20, 4, 8)
+TIPS, SOCKETS, CREATORS, LANES = (1000 * EFFORT, 20 * EFFORT, 20, 200) if FULL else (150, 20, 4, 8)
 FANS, FOLLOWED = 8, 3
-LIFE_SECONDS = (5.0, 20.0) if FULL else (1.0, 3.0)
+LIFE_SECONDS = (5.0, 20.0) if FULL else (2.0, 4.0)
 """How long a process lives from when it was ready."""
 PACE_SECONDS = 0.1 if FULL else 0.4
 """Between two tips of a lane, at most."""

@@ -4,22 +4,26 @@ The server is an embedded one that is thrown away afterwards (TESSERA_PG_BIN: an
 that DATABASE_URL names, as a login that may make databases and roles: databases `tessera_test_…` come and go there, and
 tessera_app and tessera_scheduler get new passwords. Never name one that serves anybody.
 
-Clones are made with STRATEGY WAL_LOG: in memory 30 ms each, on a disk 220 ms (measured here with 600 files each).
+Clones are made by copying files, which on a server that never syncs is half as expensive as WAL_LOG. On a server that
+is not ours it would wait for two checkpoints.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import itertools
 import os
 import secrets
 import shutil
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -60,6 +64,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     url: str
     template: str
     password: str
+    unsynced: bool
 
     def url_of(self, database: str, login: str = "superuser") -> str:
         """Connection URL of a database for a key of LOGINS, or for the superuser."""
@@ -73,7 +78,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
     async def create(self, name: str, *, template: str | None = None) -> None:
         """Make a database: a clone of the migrated template, or of another one."""
         admin = await self._admin()
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY WAL_LOG')
+        strategy = "FILE_COPY" if self.unsynced else "WAL_LOG"
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or self.template}" STRATEGY {strategy}')
 
     async def drop(self, name: str) -> None:
         """Drop a database and whoever is connected to it."""
@@ -123,7 +129,12 @@ def run_server() -> Iterator[str]:
 
 async def prepare(url: str) -> ServerInfo:
     """Make the template and the logins. Once a run."""
-    info = ServerInfo(url, unique_name("template"), secrets.token_urlsafe(16))
+    admin = await asyncpg.connect(url)
+    unsynced = await admin.fetchval("SHOW fsync") == "off"
+    if unsynced:
+        await admin.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{verifier_of(unquote(urlsplit(url).password or ''))}'")
+    await admin.close()
+    info = ServerInfo(url, unique_name("template"), secrets.token_urlsafe(16), unsynced)
     await info.create(info.template, template="template0")
     conn = await asyncpg.connect(info.url_of(info.template))
     try:
@@ -132,7 +143,7 @@ async def prepare(url: str) -> ServerInfo:
         for login in LOGINS.values():
             if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login):
                 await conn.execute(f"CREATE ROLE {login}")
-            await conn.execute(f"ALTER ROLE {login} LOGIN PASSWORD '{info.password}'")
+            await conn.execute(f"ALTER ROLE {login} LOGIN PASSWORD '{verifier_of(info.password)}'")
         await conn.execute("GRANT tessera_dba TO tessera_test_dba")
         await conn.execute("GRANT tessera_readonly TO tessera_test_readonly")
         await conn.execute("GRANT tessera_owner, tessera_ledger TO tessera_test_migrator")
@@ -140,6 +151,18 @@ async def prepare(url: str) -> ServerInfo:
         await conn.close()
         await release()
     return info
+
+
+def verifier_of(password: str) -> str:
+    """What PostgreSQL keeps of a password, made in one iteration instead of 4096: each test signs in some times.
+
+    RFC 5803 (format), RFC 5802 (keys).
+    """
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    keys = [b64encode(key).decode() for key in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
+    return f"SCRAM-SHA-256$1:{keys[0]}${keys[1]}:{keys[2]}"
 
 
 async def discard(info: ServerInfo) -> None:

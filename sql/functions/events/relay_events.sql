@@ -41,25 +41,34 @@ BEGIN
             'A limit of 1 to 100000 events, an age of 0 or more, at most 1000 channels, in a READ COMMITTED transaction.'
         );
     END IF;
+    busy := false;
+    events := 0;
+    entries := 0;
+    more := false;
     -- Nothing to do costs no lock and no number of a transaction.
     SELECT r.* INTO v_state FROM core.relay_state AS r;
     v_same := v_state.cluster = v_cluster AND v_state.history = v_history;
     IF v_same AND v_state.phase = 'own' AND v_state.target IS NULL THEN
         v_first := core._first_unrelayed(v_state.base, v_state.floor_id);
         IF v_first IS NULL OR (p_age > '0' AND v_first > clock_timestamp() - p_age) THEN
-            RETURN QUERY SELECT false, 0::bigint, 0::bigint, false, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+            epoch := v_state.epoch;
+            RETURN NEXT;
             RETURN;
         END IF;
     END IF;
     SELECT r.* INTO v_state FROM core.relay_state AS r FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, false, NULL::uuid, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+        busy := true;
+        RETURN NEXT;
         RETURN;
     END IF;
     IF NOT p_backlog AND (
         v_state.cluster <> v_cluster OR v_state.history <> v_history OR v_state.phase <> 'own' OR v_state.target IS NOT NULL
     ) THEN
-        RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+        busy := true;
+        more := true;
+        epoch := v_state.epoch;
+        RETURN NEXT;
         RETURN;
     END IF;
     v_before := v_state.entries;
@@ -87,7 +96,10 @@ BEGIN
         v_state.target := core._snapshot_of_others();
         IF v_state.phase = 'restored' OR core._is_backlog(v_state, p_limit) THEN
             IF NOT p_backlog THEN
-                RETURN QUERY SELECT true, 0::bigint, 0::bigint, true, v_state.epoch, NULL::text, NULL::api.channel_told [], NULL::api.event_told [];
+                busy := true;
+                more := true;
+                epoch := v_state.epoch;
+                RETURN NEXT;
                 RETURN;
             END IF;
             PERFORM core._cut_chunks(v_state, p_limit);
@@ -194,7 +206,9 @@ BEGIN
         hint := v_before || ':' || v_before + relay_events.entries || ':' || coalesce(v_marks, '*');
         PERFORM pg_notify('tessera_events', hint);
     END IF;
-    RETURN QUERY SELECT false, relay_events.events, relay_events.entries, NOT v_last OR v_state.phase <> 'own', v_state.epoch, relay_events.hint, relay_events.told, relay_events.texts;
+    more := NOT v_last OR v_state.phase <> 'own';
+    epoch := v_state.epoch;
+    RETURN NEXT;
 END;
 $$;
 

@@ -20,7 +20,7 @@ DECLARE
     v_change bigint;
     v_part bigint;
     v_original record;
-    v_moved record;
+    v_moved core.transfer_result;
 BEGIN
     IF v_payment.transfer_id IS NOT NULL THEN
         v_due := div(
@@ -41,9 +41,12 @@ BEGIN
     LOOP
         EXIT WHEN v_change <= 0;
         v_part := least(v_change, v_original.rest);
-        SELECT m.* INTO v_moved FROM core._take_back(v_original.transfer_id, v_part, p_reason, p_actor) AS m;
+        SELECT m.* INTO v_moved FROM core._give_back(ARRAY[v_original.transfer_id], p_reason, p_actor, ARRAY[v_part]) AS m;
+        IF v_moved.error_code IS NOT NULL THEN
+            PERFORM core._raise(v_moved.error_code, v_moved.error, v_moved.detail, 'Nothing was taken back.');
+        END IF;
         INSERT INTO core.payment_transfers (payment_id, transfer_id, tokens, owed, kind)
-        VALUES (p_payment, v_moved.transfer_id, v_part, v_moved.owed, 'reversal');
+        SELECT p_payment, r.transfer_id, r.amount, r.owed, 'reversal' FROM core.refunds AS r WHERE r.transfer_id = v_moved.transfer_id;
         v_change := v_change - v_part;
     END LOOP;
     UPDATE core.payments AS p

@@ -71,37 +71,16 @@ BEGIN
         -- nothing there: the whole amount, which is then refused as it should be
         v_amount := coalesce(nullif(least(v_amount, greatest(v_payee.balance - v_payee.held - v_payee.minimum, 0)), 0), v_amount);
     END IF;
-    v_owed := CASE
-        WHEN p_policy = 'create_debt'
-            THEN least(v_amount, greatest(0, v_amount - (v_payee.balance - v_payee.held - v_payee.minimum)))
-        ELSE 0
-    END;
-
-    v_result := (core._post_transfers(
-        ARRAY[ROW(
-            v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund', p_reason, p_actor, NULL,
-            NULL, NULL, jsonb_build_object('refund_of', p_transfer), NULL
-        )::core.transfer_request],
-        NULL, false, p_policy = 'create_debt'
-    ))[1];
+    SELECT r.* INTO v_result FROM core._give_back(ARRAY[p_transfer], p_reason, p_actor, ARRAY[v_amount], p_policy) AS r;
     IF v_result.error_code IS NOT NULL THEN
         PERFORM core._raise(v_result.error_code, v_result.error, v_result.detail, 'Nothing was refunded.');
     END IF;
-    INSERT INTO core.refunds (original_id, transfer_id, amount, owed, policy, reason, created_at)
-    VALUES (p_transfer, v_result.transfer_id, v_amount, v_owed, p_policy, p_reason, v_result.created_at);
+    v_owed := (SELECT r.owed FROM core.refunds AS r WHERE r.transfer_id = v_result.transfer_id);
     v_receipt := ROW(
         v_result.transfer_id, p_transfer, v_amount, v_owed, v_left - v_amount, v_result.from_balance, v_result.to_balance,
         v_result.created_at, false
     );
     PERFORM core._store_result(p_actor, p_key, v_hash, to_jsonb(v_receipt));
-    INSERT INTO core.outbox (type, channels, payload)
-    VALUES (
-        'transfer.refunded', core._user_channels(v_result.from_owner_id, v_result.to_owner_id),
-        core._transfer_payload(
-            v_result.transfer_id, v_original.to_wallet_id, v_original.from_wallet_id, v_amount, v_original.asset, 'refund',
-            p_reason, v_result.created_at
-        ) || jsonb_build_object('original_id', p_transfer)
-    );
     INSERT INTO core.audit_log (actor_id, action, subject_id, details)
     VALUES (
         p_actor, 'transfer.refunded', p_transfer,
