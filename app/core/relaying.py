@@ -19,7 +19,7 @@ from app.core.context import AppContext
 from app.core.errors import TesseraError
 from app.core.queries import Relayed, hint_relay, relay_events
 
-LIMIT = 2000
+LIMIT = 5000
 """Events of one turn."""
 PAUSE_SECONDS = 0.005
 """Between two turns, at least…"""
