@@ -398,7 +398,7 @@ async def _produce(connection: Connection, stream: str, fans: Sequence[str], cre
             for n in range(TIPS_A_COMMIT)
         ]
         await connection.fetch("SELECT error FROM api.send_tips($1::api.tip_request[])", tips)
-        await connection.execute("SELECT api.relay_events(2000, false)")
+        await connection.execute("SELECT api.relay_events(p_backlog => false)")
     raise AssertionError
 
 

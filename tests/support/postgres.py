@@ -4,8 +4,8 @@ The server is an embedded one that is thrown away afterwards (TESSERA_PG_BIN: an
 that DATABASE_URL names, as a login that may make databases and roles: databases `tessera_test_…` come and go there, and
 tessera_app and tessera_scheduler get new passwords. Never name one that serves anybody.
 
-Clones are made by copying files, which on a server that never syncs is half as expensive as WAL_LOG. On a server that
-is not ours it would wait for two checkpoints.
+Clones are made by copying files, which on a server that never syncs is half as expensive as WAL_LOG. On one that
+syncs it would wait for two checkpoints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -112,27 +112,35 @@ def run_server() -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=_memory()))
     folder.chmod(0o755)
+    password = secrets.token_urlsafe(16)
     server = EmbeddedPostgres(
         folder / "data",
-        superuser_password=secrets.token_urlsafe(16),
+        superuser_password=password,
         pg_bin=settings.pg_bin,
         account=settings.pg_user,
         options=DISPOSABLE,
     )
     try:
         server.start()
-        yield server.superuser_url("postgres")
+        url = server.superuser_url("postgres")
+        asyncio.run(_keep_cheaper(url, password))
+        yield url
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _keep_cheaper(url: str, password: str) -> None:
+    """Of our own superuser only: whoever else's keep theirs as they are."""
+    conn = await asyncpg.connect(url)
+    await conn.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{verifier_of(password)}'")
+    await conn.close()
 
 
 async def prepare(url: str) -> ServerInfo:
     """Make the template and the logins. Once a run."""
     admin = await asyncpg.connect(url)
     unsynced = await admin.fetchval("SHOW fsync") == "off"
-    if unsynced:
-        await admin.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{verifier_of(unquote(urlsplit(url).password or ''))}'")
     await admin.close()
     info = ServerInfo(url, unique_name("template"), secrets.token_urlsafe(16), unsynced)
     await info.create(info.template, template="template0")
